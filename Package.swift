@@ -1,0 +1,70 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// CI builds with MUSTER_STRICT=1: every warning in our own modules is an error there.
+let strict = Context.environment["MUSTER_STRICT"] == "1"
+let settings: [SwiftSetting] = strict ? [.treatAllWarnings(as: .error)] : []
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
+let atomics = Target.Dependency.product(name: "Atomics", package: "swift-atomics")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+/// A module of the house; the edges it may have are listed in `Tests/TidyTests`.
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+  .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
+}
+
+let package = Package(
+  name: "muster",
+  platforms: [.macOS(.v15)],
+  products: [
+    .executable(name: "muster", targets: ["muster"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-atomics", from: "1.3.0"),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    .systemLibrary(name: "CJemalloc", providers: [.apt(["libjemalloc-dev"])]),
+    .systemLibrary(name: "CLibcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+
+    module("Events", []),
+    module("PBFT", ["Events"]),
+    module("Workload", []),
+    module("Results", [histogram, "CZlib"]),
+    module("Hashing", ["PBFT", "CLibcrypto"]),
+    module("Replication", ["Events", "PBFT", "Hashing"]),
+    module("Wire", ["PBFT", "Hashing", nioCore, crypto]),
+    module("Channels", ["PBFT", "Wire", "Hashing", nioCore, nioPosix, logging, crypto]),
+    module("ReplicaHost", ["Events", "PBFT", "Hashing", "Replication", "Wire", "Channels", nioCore, nioPosix, logging]),
+    module("ServiceClient", ["PBFT", "Hashing", "Wire", "Channels", nioCore, nioPosix, logging]),
+    module(
+      "LoadGenerator",
+      ["Workload", "Results", "PBFT", "Hashing", "Wire", "Channels", "ServiceClient", nioCore, nioPosix, histogram]),
+    module("Analysis", ["Results", histogram]),
+    module(
+      "Experiment",
+      [
+        "Events", "PBFT", "Workload", "Results", "Hashing", "Replication", "Wire", "Channels", "ReplicaHost",
+        "ServiceClient", "LoadGenerator", "Analysis", "CJemalloc", nioCore, nioPosix, histogram, yams, atomics,
+      ]),
+    .executableTarget(
+      name: "muster", dependencies: ["Experiment", "CJemalloc", arguments, nioPosix, logging], swiftSettings: settings),
+  ]
+)
