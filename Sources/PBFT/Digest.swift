@@ -1,7 +1,7 @@
 // A 32-byte digest held inline: the core compares and stores digests, and never computes one.
 
 /// A SHA-256 value as four words in memory order; a value without references, cheap to copy and compare.
-public struct Digest: Hashable, Sendable {
+public struct Digest: Hashable, Sendable, BitwiseCopyable {
   public var words: (UInt64, UInt64, UInt64, UInt64)
 
   /// The digest of nothing yet: 32 zero bytes, start of every digest chain.

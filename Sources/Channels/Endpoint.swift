@@ -1,0 +1,100 @@
+// Where a party listens and how it is reached: TCP or memory behind one name, so that replicas and clients are written
+// once for all transports.
+
+import NIOCore
+import NIOPosix
+
+/// An address to listen on or to connect to.
+public enum Endpoint: Sendable, CustomStringConvertible {
+  case socket(host: String, port: Int)
+  case memory(MemoryPort)
+
+  public var description: String {
+    switch self {
+    case .socket(let host, let port): return "\(host):\(port)"
+    case .memory: return "memory"
+    }
+  }
+
+  /// Nobody listens at a memory endpoint.
+  public struct NobodyListens: Error, CustomStringConvertible {
+    public var description: String { "nobody listens at this memory endpoint" }
+  }
+
+  /// Opens a link to this endpoint on `loop`. The future fails when the connection is refused or does not come about
+  /// within `timeout`.
+  public func connect(
+    on loop: any EventLoop, owner: any LinkOwner & Sendable, timeout: TimeAmount = .seconds(10)
+  ) -> EventLoopFuture<Link> {
+    switch self {
+    case .memory(let port):
+      return loop.submit {
+        guard let link = port.connect(loop: loop, owner: owner) else { throw NobodyListens() }
+        return link
+      }
+    case .socket(let host, let port):
+      return ClientBootstrap(group: loop)
+        .connectTimeout(timeout)
+        .channelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture {
+            try SocketOptions.apply(to: channel)
+            try channel.pipeline.syncOperations.addHandler(SocketLink(loop: channel.eventLoop, owner: owner))
+          }
+        }
+        .connect(host: host, port: port)
+        .flatMapThrowing { channel in
+          try channel.pipeline.syncOperations.handler(type: SocketLink.self)
+        }
+    }
+  }
+}
+
+/// A place where links come in. `close` stops accepting; links that exist go on.
+public final class Listener: Sendable {
+  private enum Kind {
+    case socket(any Channel)
+    case memory(MemoryPort)
+  }
+
+  private let kind: Kind
+  /// The TCP port in use (also when 0 was asked for); nil in memory.
+  public let port: Int?
+
+  private init(_ kind: Kind, port: Int?) {
+    self.kind = kind
+    self.port = port
+  }
+
+  /// Listens at `endpoint`. Connections are accepted on `boss` and live on `worker`, where `accept` names their owner.
+  public static func open(
+    _ endpoint: Endpoint, boss: any EventLoopGroup, worker: any EventLoop, backlog: Int32 = 1024,
+    accept: @escaping @Sendable (Link) -> any LinkOwner
+  ) -> EventLoopFuture<Listener> {
+    switch endpoint {
+    case .memory(let port):
+      port.listen(.init(loop: worker, accept: accept))
+      return worker.makeSucceededFuture(Listener(.memory(port), port: nil))
+    case .socket(let host, let port):
+      return ServerBootstrap(group: boss, childGroup: worker)
+        .serverChannelOption(.backlog, value: backlog)
+        .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+        .childChannelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture {
+            try SocketOptions.apply(to: channel)
+            let link = SocketLink(loop: channel.eventLoop, owner: UnclaimedLinkOwner.shared)
+            link.owner = accept(link)
+            try channel.pipeline.syncOperations.addHandler(link)
+          }
+        }
+        .bind(host: host, port: port)
+        .map { Listener(.socket($0), port: $0.localAddress?.port) }
+    }
+  }
+
+  public func close() {
+    switch kind {
+    case .socket(let channel): channel.close(promise: nil)
+    case .memory(let port): port.listen(nil)
+    }
+  }
+}

@@ -1,0 +1,100 @@
+// A link over a SwiftNIO channel: the channel's only handler. Bursts are decoded straight from the buffers the kernel
+// filled; one write and one flush per turn leave, with no promise.
+
+import NIOCore
+import NIOPosix
+
+/// A link over TCP.
+final class SocketLink: Link, ChannelInboundHandler, @unchecked Sendable {
+  typealias InboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
+
+  private var context: ChannelHandlerContext?
+  private var closing: LinkClosure?
+  private var partial = ByteQueue()
+  private var outgoing = ByteBuffer()
+
+  /// Above this many bytes waiting in the channel, flushes look at the queue limit.
+  static let highWaterBytes = 1 << 20
+
+  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    guard !isClosed, closing == nil else { return }
+    let buffer = unwrapInboundIn(data)
+    countReceived(buffer.readableBytes)
+    if partial.isEmpty {
+      buffer.withUnsafeReadableBytes { bytes in
+        let consumed = deliver(bytes)
+        if consumed < bytes.count { partial.append(UnsafeRawBufferPointer(rebasing: bytes[consumed...])) }
+      }
+    } else {
+      buffer.withUnsafeReadableBytes { partial.append($0) }
+      let consumed = deliver(partial.readableBytes)
+      partial.consume(consumed)
+      if partial.isEmpty { partial.shrink(to: 64 << 10) }
+    }
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    finish(closing ?? .peer)
+    context.fireChannelInactive()
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    if closing == nil { closing = .failed("\(error)") }
+    context.close(promise: nil)
+  }
+
+  override func transmit() {
+    guard let context else {
+      output.removeAll()
+      return
+    }
+    if !context.channel.isWritable, exceedsLimit(context.channel) {
+      output.removeAll()
+      close(.overflow)
+      return
+    }
+    // The channel lets go of the buffer once the kernel has taken it, usually before the flush returns: then
+    // clearing keeps the storage.
+    outgoing.clear(minimumCapacity: output.count)
+    outgoing.writeBytes(output.readableBytes)
+    output.removeAll()
+    if outgoing.capacity > 1 << 20 { output.shrink(to: 64 << 10) }
+    context.writeAndFlush(wrapOutboundOut(outgoing), promise: nil)
+  }
+
+  private func exceedsLimit(_ channel: any Channel) -> Bool {
+    guard let options = channel.syncOptions,
+      let waiting = try? options.getOption(.bufferedWritableBytes)
+    else { return false }
+    return waiting + output.count > queueLimitBytes
+  }
+
+  override func close(_ closure: LinkClosure = .local) {
+    guard !isClosed, closing == nil else { return }
+    closing = closure
+    if let context {
+      context.close(promise: nil)
+    } else {
+      finish(closure)
+    }
+  }
+}
+
+/// Options every TCP channel of ours has: no Nagle delay, keep-alive, bounded write buffers.
+enum SocketOptions {
+  static func apply(to channel: any Channel) throws {
+    guard let options = channel.syncOptions else { return }
+    try options.setOption(.tcpOption(.tcp_nodelay), value: 1)
+    try options.setOption(.socketOption(.so_keepalive), value: 1)
+    try options.setOption(
+      .writeBufferWaterMark,
+      value: .init(low: SocketLink.highWaterBytes / 2, high: SocketLink.highWaterBytes))
+    try options.setOption(
+      .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 2048, initial: 8192, maximum: 1 << 18))
+  }
+}

@@ -1,0 +1,111 @@
+// The generator's side of a point, the same for all targets: a loop of its own, its sessions, its keys.
+
+import Channels
+import Foundation
+import LoadGenerator
+import NIOCore
+import NIOPosix
+import PBFT
+import ServiceClient
+import Wire
+import Workload
+
+/// Something about the target that kept a point from being measured; concerns this point only.
+struct TargetFailure: Error, CustomStringConvertible {
+  let description: String
+
+  init(_ description: String) { self.description = description }
+}
+
+/// A generator, ready to run one load. Stopped by `stop`, whatever happened before.
+final class GeneratorParty: Sendable {
+  /// How long the sessions' connections may take to come up.
+  static let connectTimeoutSeconds = 20.0
+
+  let loop: any EventLoop
+  let sessions: ClientSessions
+  private let group: MultiThreadedEventLoopGroup
+
+  /// - Parameters:
+  ///   - endpoints: the client endpoints of the replicas, by position.
+  ///   - secrets: with which the sessions sign and check.
+  init(
+    _ parameters: PointParameters, endpoints: [Endpoint], replicaIDs: [ReplicaID], secrets: GeneratorSecrets,
+    readOnlyRequests: Bool = false
+  ) throws {
+    group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    loop = group.next()
+    guard let quorums = Quorums(replicas: parameters.replicas, faults: parameters.faults) else {
+      throw TargetFailure("\(parameters.replicas) replicas do not tolerate \(parameters.faults) faults")
+    }
+    var configuration = SessionConfiguration(replicas: endpoints, quorums: quorums)
+    configuration.connections = parameters.connections
+    configuration.sessions = parameters.sessions
+    configuration.firstClientID = Int32(parameters.firstClientID)
+    configuration.outstanding = parameters.outstanding
+    configuration.resendNanoseconds = parameters.resendNanoseconds
+    configuration.readOnlyRequests = readOnlyRequests
+    let mode = try SignatureMode(name: parameters.signatureMode)
+    let signer = try RequestSigner(
+      mode: mode, secrets: secrets, replicas: replicaIDs, clientCapacity: parameters.sessions)
+    // Keys are derived before the clock runs: the first request of a session is a request like any other.
+    for index in 0..<parameters.sessions { signer.prepare(client: configuration.firstClientID &+ Int32(index)) }
+    nonisolated(unsafe) let handed = signer
+    sessions = ClientSessions(configuration: configuration, signer: handed, loop: loop)
+  }
+
+  /// Opens all connections; a replica that cannot be reached is named.
+  func connect() async throws {
+    let ready = loop.flatSubmit { [sessions] in sessions.connect() }
+    let promise = loop.makePromise(of: Void.self)
+    ready.cascade(to: promise)
+    let timeout = loop.scheduleTask(in: .nanoseconds(Int64(Self.connectTimeoutSeconds * 1e9))) { [sessions] in
+      let problems = sessions.connectionProblems
+      promise.fail(TargetFailure("cannot connect to every replica: " + problems.joined(separator: "; ")))
+    }
+    defer { timeout.cancel() }
+    try await promise.futureResult.get()
+  }
+
+  /// Runs `plan` to its end, or stops waiting when the task is cancelled.
+  func run(
+    _ plan: LoadPlan, onMeasurement: @escaping @Sendable (Bool) -> Void = { _ in },
+    onSecond: @escaping @Sendable (Int, LoadSecond) -> Void = { _, _ in }
+  ) async throws -> LoadOutcome {
+    let generator = LoadGenerator(plan: plan, sessions: sessions)
+    generator.onMeasurement = onMeasurement
+    generator.onSecond = onSecond
+    let outcome = try await withTaskCancellationHandler {
+      try await generator.run().get()
+    } onCancel: {
+      generator.cancel()
+    }
+    try Task.checkCancellation()
+    return outcome
+  }
+
+  func stop() async {
+    try? await loop.submit { [sessions] in sessions.close() }.get()
+    try? await group.shutdownGracefully()
+  }
+}
+
+extension PointParameters {
+  /// The load this point states, at `rate` requests per second (nil = closed loop).
+  func plan(rate: Double?, seed: UInt64, auditBase: UInt64?) throws -> LoadPlan {
+    let pacing: LoadPlan.Pacing
+    if let rate {
+      pacing = .open(try Workload.ArrivalProcess.parse(arrival.rawValue).get(), ratePerSecond: rate)
+    } else {
+      pacing = .closed
+    }
+    var plan = LoadPlan(pacing: pacing, seed: seed)
+    plan.warmupNanoseconds = warmupNanoseconds
+    plan.measureNanoseconds = measureNanoseconds
+    plan.drainNanoseconds = drainNanoseconds
+    plan.content = service == .counter ? [0, 0, 0, 1] : Array(repeating: 0, count: payloadBytes)
+    plan.auditBase = audit && service == .log ? auditBase : nil
+    plan.signsInline = signatureMode.hasPrefix("sign:") && signing == .inline
+    return plan
+  }
+}

@@ -1,0 +1,113 @@
+// What must hold between the parameters of one point, beyond the range of each. Kept true: a point that
+// validates can be run; whatever is refused names one key, its value and what was expected.
+
+import Wire
+
+/// The names of the ways to authenticate client requests.
+enum SignatureModes {
+  /// Every name, in the order in which help lists them.
+  static let names = SignatureMode.allCases.map(\.description)
+
+  /// Whether `name` names a signature mode.
+  static func accepts(_ name: String) -> Bool { names.contains(name) }
+}
+
+extension PointParameters {
+  /// Everything that is wrong with these parameters, empty when the point can be run.
+  public func validate() -> [ParameterError] {
+    var checks = Checks()
+    validateMembership(&checks)
+    validateReplicas(&checks)
+    validateLoad(&checks)
+    validateDurations(&checks)
+    return checks.errors
+  }
+
+  private struct Checks {
+    var errors: [ParameterError] = []
+
+    /// Notes that `key` may not be `value` unless `condition` holds.
+    mutating func require(
+      _ condition: Bool, _ key: ParameterKey, _ value: some CustomStringConvertible, _ expected: String? = nil
+    ) {
+      if !condition { errors.append(ParameterError(key, value.description, expected)) }
+    }
+  }
+
+  private func validateMembership(_ checks: inout Checks) {
+    checks.require((1...Self.maximumReplicas).contains(replicas), .replicas, replicas)
+    checks.require(faults >= 0, .faults, faults)
+    if faults >= 0 {
+      checks.require(
+        replicas >= 3 * faults + 1, .replicas, replicas,
+        "at least 3f + 1 = \(3 * faults + 1) replicas to tolerate \(faults) faults")
+    }
+    if orderingProtocol == .noops {
+      checks.require(replicas == 1, .replicas, replicas, "1, because noops does not agree on an order")
+      checks.require(faults == 0, .faults, faults, "0, because noops does not agree on an order")
+    }
+    if transport == .remote {
+      checks.require(
+        hostsDirectory != nil, .transport, "remote", "a hosts folder with it (\(ParameterKey.hosts.flag))")
+    } else if let hostsDirectory {
+      checks.require(
+        false, .hosts, hostsDirectory, "no hosts folder, because transport is \(transport.rawValue)")
+    }
+  }
+
+  private func validateReplicas(_ checks: inout Checks) {
+    checks.require(SignatureModes.accepts(signatureMode), .signatures, signatureMode)
+    checks.require(
+      signing == .inline || signatureMode != "none", .signing, signing.rawValue,
+      "inline, because there is nothing to sign ahead with signatures none")
+    checks.require((1...65_536).contains(batchSize), .batchSize, batchSize)
+    checks.require((1...1_000_000).contains(checkpointPeriod), .checkpointPeriod, checkpointPeriod)
+    checks.require((2...1024).contains(logMultiplier), .logMultiplier, logMultiplier)
+    if let loops { checks.require((1...1024).contains(loops), .loops, loops) }
+  }
+
+  private func validateLoad(_ checks: inout Checks) {
+    switch rate {
+    case .absolute(let rate): checks.require(rate > 0 && rate <= 1e9, .rate, rate)
+    case .share(let share): checks.require(share > 0 && share <= 10, .rateShare, share)
+    }
+    checks.require((1...1_000_000).contains(sessions), .sessions, sessions)
+    checks.require(
+      connections >= 1 && connections <= sessions, .connections, connections,
+      "from 1 to the number of sessions, \(sessions)")
+    checks.require((1...Self.maximumOutstanding).contains(outstanding), .outstanding, outstanding)
+    checks.require((0...Self.maximumAddedBytes).contains(payloadBytes), .payload, payloadBytes)
+    checks.require((0...Self.maximumAddedBytes).contains(replyBytes), .reply, replyBytes)
+    let lastClient = firstClientID.addingReportingOverflow(max(0, sessions - 1))
+    checks.require(
+      firstClientID >= 0 && !lastClient.overflow && lastClient.partialValue <= Int(Int32.max), .firstClientID,
+      firstClientID)
+    checks.require(
+      firstClientID >= replicas, .firstClientID, firstClientID,
+      "at least \(replicas), because smaller ids are those of replicas")
+  }
+
+  private func validateDurations(_ checks: inout Checks) {
+    func duration(_ nanoseconds: Int64, _ key: ParameterKey, atLeast minimum: Int64, _ expected: String) {
+      checks.require(nanoseconds >= minimum, key, DurationText.text(nanoseconds), expected)
+    }
+    duration(batchTimeoutNanoseconds, .batchTimeout, atLeast: 0, "0s or more")
+    checks.require(
+      batchTimeoutNanoseconds % 1000 == 0, .batchTimeout, DurationText.text(batchTimeoutNanoseconds),
+      "a whole number of microseconds")
+    duration(requestTimeoutNanoseconds, .requestTimeout, atLeast: 0, "0s (off) or more")
+    checks.require(
+      requestTimeoutNanoseconds % 1_000_000 == 0, .requestTimeout,
+      DurationText.text(requestTimeoutNanoseconds),
+      "a whole number of milliseconds")
+    duration(resendNanoseconds, .resend, atLeast: 1_000_000, "1ms or more")
+    if let statedResendNanoseconds {
+      checks.require(
+        statedResendNanoseconds % 1_000_000 == 0, .resend, DurationText.text(statedResendNanoseconds),
+        "a whole number of milliseconds")
+    }
+    duration(warmupNanoseconds, .warmup, atLeast: 0, "0s or more")
+    duration(measureNanoseconds, .duration, atLeast: 100_000_000, "100ms or more")
+    duration(drainNanoseconds, .drain, atLeast: 10_000_000, "10ms or more")
+  }
+}

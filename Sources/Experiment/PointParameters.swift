@@ -1,0 +1,172 @@
+// Every axis of a measured point as one typed value, with Muster's own defaults. Kept true: the parameters
+// are complete (nothing a point depends on is read from anywhere else), they remember which of them were
+// stated, and whatever is derived from others (resend, log size) is derived here and nowhere else.
+
+/// Which ordering the replicas run.
+public enum OrderingProtocol: String, CaseIterable, Sendable {
+  case pbft
+  case noops
+}
+
+/// What the replicas execute.
+public enum ReplicatedService: String, CaseIterable, Sendable {
+  /// The append log with a counter, whose replies can be audited; the default.
+  case log
+  /// BFT-SMaRt's counter demonstration.
+  case counter
+  /// Replies of a given size, no state.
+  case null
+}
+
+/// What carries frames between the parties.
+public enum Transport: String, CaseIterable, Sendable {
+  /// Encoded frames handed between event loops of this process.
+  case memory
+  /// TCP over 127.0.0.1, replicas in this process.
+  case loopback
+  /// Replicas of other processes or hosts, as their `hosts.config` says.
+  case remote
+}
+
+/// When requests are signed.
+public enum Signing: String, CaseIterable, Sendable {
+  /// After the intended send time, on the generator's cores; the only form that is compared.
+  case inline
+  /// Before the point starts; the cost stands in a column of its own.
+  case ahead
+}
+
+/// How replicas authenticate frames to each other.
+public enum ReplicaAuthentication: String, CaseIterable, Sendable {
+  case hmac
+  case none
+}
+
+/// The arrival process of the open loop.
+public enum ArrivalProcess: String, CaseIterable, Sendable {
+  case constant
+  case poisson
+}
+
+/// The offered load.
+public enum OfferedRate: Equatable, Sendable {
+  /// Requests per second.
+  case absolute(Double)
+  /// A share of the capacity that a probe of the same configuration finds; 1 is that capacity.
+  case share(Double)
+}
+
+/// Everything that one point depends on except its repeat, its seed and the build.
+public struct PointParameters: Equatable, Sendable {
+  public var orderingProtocol = OrderingProtocol.pbft
+  public var service = ReplicatedService.log
+  public var transport = Transport.loopback
+  /// Folder of `hosts.config`, `system.config` and `keys/`; only for remote replicas.
+  public var hostsDirectory: String?
+  public var replicas = 4
+  public var faults = 1
+  /// Event loops of in-process replicas; nil leaves it to the runner (cores − 1, in signed modes all cores).
+  public var loops: Int?
+
+  /// How client requests are authenticated: none, hmac, sign:<algorithm>, verify-only:<algorithm>.
+  public var signatureMode = "none"
+  public var signing = Signing.inline
+  public var replicaAuthentication = ReplicaAuthentication.hmac
+
+  public var batchSize = 256
+  public var batchTimeoutNanoseconds: Int64 = 2_000_000
+  /// The replicas' request timer; 0 turns it off.
+  public var requestTimeoutNanoseconds: Int64 = 2_000_000_000
+  /// The client's resend interval if it was stated; `resendNanoseconds` is what holds.
+  public var statedResendNanoseconds: Int64?
+  public var checkpointPeriod = 128
+  public var logMultiplier = 4
+
+  public var sessions = 1000
+  /// Connections per replica, the sessions dealt evenly over them.
+  public var connections = 16
+  /// Requests in flight per session, at most.
+  public var outstanding = 1
+  public var arrival = ArrivalProcess.poisson
+  public var rate = OfferedRate.absolute(10_000)
+  /// Bytes of a request beyond its record.
+  public var payloadBytes = 0
+  /// Bytes of a reply beyond its record.
+  public var replyBytes = 0
+  public var firstClientID = 10_000
+  public var audit = true
+
+  public var warmupNanoseconds: Int64 = 1_000_000_000
+  public var measureNanoseconds: Int64 = 10_000_000_000
+  /// How long every measured request is followed after its intended time, D.
+  public var drainNanoseconds: Int64 = 5_000_000_000
+
+  /// The parameters that were stated by a flag or a scenario; all others hold their defaults.
+  public var stated: Set<ParameterKey> = []
+
+  /// The largest number of requests one session may have in flight: replicas remember 32 replies per client.
+  public static let maximumOutstanding = 32
+  /// The largest membership: votes are bit sets of one word.
+  public static let maximumReplicas = 64
+  /// The largest number of bytes added to a request or a reply.
+  public static let maximumAddedBytes = 16 * 1024 * 1024
+
+  /// Muster's defaults, nothing stated.
+  public init() {}
+
+  /// Muster's defaults changed by what `texts` state, as flags or a scenario write it.
+  ///
+  /// Replicas not stated are 1 under `noops`; faults not stated are the most that the replicas tolerate; a
+  /// stated hosts folder means remote replicas unless another transport is stated too.
+  /// - Throws: `ParameterErrors` with everything that cannot be read, in the order of
+  ///   `ParameterKey.allCases`.
+  public init(stating texts: [ParameterKey: String]) throws(ParameterErrors) {
+    var errors: [ParameterError] = []
+    for key in ParameterKey.allCases {
+      guard let text = texts[key] else { continue }
+      do {
+        try set(key, to: text)
+      } catch {
+        errors.append(error)
+      }
+    }
+    if texts[.rate] != nil, let share = texts[.rateShare] {
+      errors.append(ParameterError(.rateShare, share, "either rate or rate_share, not both"))
+    }
+    guard errors.isEmpty else { throw ParameterErrors(errors) }
+    if texts[.hosts] != nil, texts[.transport] == nil { transport = .remote }
+    if orderingProtocol == .noops, texts[.replicas] == nil { replicas = 1 }
+    if texts[.faults] == nil { faults = orderingProtocol == .noops ? 0 : (replicas - 1) / 3 }
+  }
+
+  // MARK: Derived
+
+  /// The client's resend interval: as stated, or the smaller of 4 × request timeout and D/2 (D/2 when the
+  /// request timer is off).
+  public var resendNanoseconds: Int64 {
+    if let statedResendNanoseconds { return statedResendNanoseconds }
+    let half = drainNanoseconds / 2
+    guard requestTimeoutNanoseconds > 0 else { return half }
+    let (quadruple, overflow) = requestTimeoutNanoseconds.multipliedReportingOverflow(by: 4)
+    return overflow ? half : min(quadruple, half)
+  }
+
+  /// Sequence numbers between the watermarks, L = K × multiplier.
+  public var logSize: Int { checkpointPeriod * logMultiplier }
+
+  /// Whether clients or replicas compute signatures, which decides the default number of loops.
+  public var usesSignatures: Bool { signatureMode.contains(":") }
+
+  /// Whether each session has connections of its own.
+  public var dedicatedConnections: Bool { connections == sessions }
+
+  /// The absolute rate, if the point states one.
+  public var statedRate: Double? {
+    if case .absolute(let rate) = rate { rate } else { nil }
+  }
+
+  /// The share of a capacity probe, if the point states one.
+  public var rateShare: Double? {
+    if case .share(let share) = rate { share } else { nil }
+  }
+}

@@ -1,0 +1,162 @@
+// Points on replicas of other processes or hosts, as their hosts.config names them. They are asked before and after each
+// point what they run and what they executed; a flag that contradicts their setting is an error.
+
+import Channels
+import Foundation
+import LoadGenerator
+import Logging
+import NIOCore
+import NIOPosix
+import PBFT
+import Results
+import ServiceClient
+import Wire
+
+/// Points on remote Muster replicas.
+public struct RemotePointRunner: PointRunning {
+  private let logger: Logger
+
+  public init(logger: Logger) { self.logger = logger }
+
+  public func probeCapacity(_ parameters: PointParameters) async throws -> Double {
+    let target = try await RemoteTarget.inspect(parameters)
+    return try await CapacityProbing.probe(target.resolved) { plan in
+      try await CapacityProbing.run(
+        plan, target.resolved, endpoints: target.folder.clientEndpoints, ids: target.folder.membership.replicas,
+        secrets: target.secrets)
+    }
+  }
+
+  public func calibrate(_ parameters: PointParameters) async throws -> Double {
+    let target = try await RemoteTarget.inspect(parameters)
+    return try await GeneratorCalibration.ceiling(target.resolved)
+  }
+
+  public func run(
+    _ parameters: PointParameters, targetOpsPerSecond: Double, repeatIndex: Int, seed: UInt64,
+    ceilingOpsPerSecond: Double?, report: @escaping @Sendable (LiveStatus) -> Void
+  ) async throws -> PointResult {
+    report(LiveStatus(phase: .starting))
+    let target = try await RemoteTarget.inspect(parameters)
+    let resolved = target.resolved
+    let before = target.statuses.map { ReplicaAccount($0) }
+    let party = try GeneratorParty(
+      resolved, endpoints: target.folder.clientEndpoints, replicaIDs: target.folder.membership.replicas,
+      secrets: target.secrets, readOnlyRequests: target.folder.system.hasReadOnlyRequests ?? false)
+    return try await closing(party.stop) {
+      try await party.connect()
+      let started = Date()
+      let base = before.map(\.executedRequests).max() ?? 0
+      let outcome = try await party.run(
+        try resolved.plan(rate: targetOpsPerSecond, seed: seed, auditBase: base),
+        onSecond: { report(.second($0, $1, resolved)) })
+      let ended = Date()
+      report(LiveStatus(phase: .audit))
+      var measurement = PointMeasurement(
+        parameters: resolved, rate: targetOpsPerSecond, ceiling: ceilingOpsPerSecond, outcome: outcome,
+        isAudited: resolved.audit && resolved.service == .log)
+      do {
+        let after = try await settled(target, on: party.loop)
+        measurement.audit = TargetAudit.comparing(
+          before: before, after: after.map { ReplicaAccount($0) }, outcome: outcome)
+      } catch {
+        measurement.targetFailure = "no status after the run: \(error)"
+        measurement.isAudited = false
+      }
+      var result = measurement.result(started: started, ended: ended)
+      result.resolved = resolved
+      return result
+    }
+  }
+
+  private func settled(_ target: RemoteTarget, on loop: any EventLoop) async throws -> [StatusReport] {
+    var statuses = try await target.ask(on: loop)
+    for _ in 0..<40 where Set(statuses.map(\.lastExecuted)).count > 1 {
+      try await Task.sleep(for: .milliseconds(50))
+      statuses = try await target.ask(on: loop)
+    }
+    return statuses
+  }
+}
+
+/// Remote replicas as they present themselves.
+struct RemoteTarget: Sendable {
+  let folder: ClusterFolder
+  let statuses: [StatusReport]
+  let secrets: GeneratorSecrets
+  /// The parameters with everything the replicas decide as they decide it.
+  let resolved: PointParameters
+
+  /// Asks every replica of `parameters.hostsDirectory` and compares their settings with what was stated.
+  static func inspect(_ parameters: PointParameters) async throws -> RemoteTarget {
+    guard let directory = parameters.hostsDirectory else {
+      throw CommandFailure.usage("--transport remote: expected --hosts DIR, the folder that holds hosts.config")
+    }
+    let folder = try ClusterFolder(directory)
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let statuses: [StatusReport]
+    do {
+      statuses = try await ask(folder, on: group.next())
+      try? await group.shutdownGracefully()
+    } catch {
+      try? await group.shutdownGracefully()
+      throw CommandFailure(.unavailable, "a replica of \(directory)/hosts.config does not answer: \(error)")
+    }
+    let resolved = try resolve(parameters, folder, statuses)
+    let mode = try SignatureMode(name: resolved.signatureMode)
+    let secrets =
+      mode.needsSecrets
+      ? try folder.generatorSecrets(mode: mode)
+      : ClusterKeys.publiclyKnown(replicas: folder.membership.replicas).generatorSecrets
+    return RemoteTarget(folder: folder, statuses: statuses, secrets: secrets, resolved: resolved)
+  }
+
+  func ask(on loop: any EventLoop) async throws -> [StatusReport] { try await Self.ask(folder, on: loop) }
+
+  private static func ask(_ folder: ClusterFolder, on loop: any EventLoop) async throws -> [StatusReport] {
+    try await EventLoopFuture.whenAllSucceed(folder.clientEndpoints.map { StatusQuery.ask($0, on: loop) }, on: loop).get()
+  }
+
+  /// Takes over what the replicas say; what was stated otherwise is an error that names the flag and both values.
+  private static func resolve(
+    _ parameters: PointParameters, _ folder: ClusterFolder, _ statuses: [StatusReport]
+  ) throws -> PointParameters {
+    var resolved = parameters
+    let stated = parameters.stated
+    for (key, name) in settings {
+      let values = Set(statuses.compactMap { $0.setting(name) })
+      guard let value = values.first else { continue }
+      guard values.count == 1 else {
+        throw CommandFailure.usage("the replicas differ in \(name): \(values.sorted().joined(separator: ", "))")
+      }
+      var asStated = PointParameters()
+      try asStated.set(key, to: text(value, name))
+      var fromReplicas = parameters
+      try fromReplicas.set(key, to: text(value, name))
+      fromReplicas.stated = stated
+      if stated.contains(key), fromReplicas != parameters {
+        throw CommandFailure.usage(
+          "\(key.flag) contradicts the replicas, whose \(name) is \(value); expected the same value or no flag")
+      }
+      try resolved.set(key, to: text(value, name))
+    }
+    resolved.stated = stated
+    resolved.transport = .remote
+    if let value = statuses.first?.setting("log_size"), let size = Int(value) {
+      resolved.logMultiplier = size / max(1, resolved.checkpointPeriod)
+    }
+    return resolved
+  }
+
+  /// Parameters that the replicas decide, with the names of their settings.
+  private static let settings: [(ParameterKey, String)] = [
+    (.protocol, "protocol"), (.service, "service"), (.replicas, "n"), (.faults, "f"),
+    (.signatures, "signature_mode"), (.replicaAuth, "replica_auth"), (.batchSize, "batch_size"),
+    (.batchTimeout, "batch_timeout_ns"), (.requestTimeout, "request_timeout_ns"),
+    (.checkpointPeriod, "checkpoint_period"), (.reply, "reply_bytes"),
+  ]
+
+  private static func text(_ value: String, _ name: String) -> String {
+    name.hasSuffix("_ns") ? value + "ns" : value
+  }
+}

@@ -1,0 +1,66 @@
+// The generator's own ceiling: the highest rate against the null target at which its lag rule holds.
+
+/// The rule a point must keep for its numbers to be the target's and not the generator's.
+public enum GeneratorRule {
+  /// Lag below this is never the generator's fault: it is what timers of an idle machine have.
+  public static let lagFloorNanoseconds: Int64 = 250_000
+  /// Share of its core above which the generator's loop has no reserve.
+  public static let busiest = 0.9
+
+  /// Why the generator limited a run, nil when it did not.
+  public static func violation(
+    _ outcome: LoadOutcome, latencyP50Nanoseconds: Int?, lagP99Nanoseconds: Int?, ceiling: Double?, rate: Double?
+  ) -> String? {
+    let allowed = max(lagFloorNanoseconds, Int64(latencyP50Nanoseconds ?? 0) / 4)
+    if let lag = lagP99Nanoseconds, Int64(lag) > allowed {
+      return "generator lag p99 \(lag / 1000) µs is above \(allowed / 1000) µs"
+    }
+    if outcome.generatorBusy > busiest {
+      return "the generator's loop was busy \(Int(outcome.generatorBusy * 100)) % of the time"
+    }
+    if let ceiling, let rate, rate > ceiling {
+      return "the rate is above the calibrated ceiling of \(Int(ceiling)) requests/s"
+    }
+    return nil
+  }
+}
+
+/// Searches the ceiling by short trials.
+public enum CeilingSearch {
+  /// Doubles the rate from `start` until a trial breaks the rule, then halves the interval `refinements` times.
+  ///
+  /// - Parameter keepsRule: runs a trial at a rate.
+  /// - Returns: the highest rate that kept the rule; 0 when none did.
+  public static func ceiling(
+    start: Double, refinements: Int = 3, highest: Double = 8_000_000, keepsRule: (Double) async throws -> Bool
+  ) async throws -> Double {
+    var low = 0.0
+    var high = start
+    while high <= highest, try await keepsRule(high) {
+      low = high
+      high *= 2
+    }
+    if low == 0 {
+      // Even the start was too much: look below it.
+      high = start
+      for _ in 0..<4 {
+        let next = high / 2
+        if try await keepsRule(next) {
+          low = next
+          break
+        }
+        high = next
+      }
+      if low == 0 { return 0 }
+    }
+    for _ in 0..<refinements {
+      let middle = (low * high).squareRoot()
+      if try await keepsRule(middle) {
+        low = middle
+      } else {
+        high = middle
+      }
+    }
+    return low
+  }
+}

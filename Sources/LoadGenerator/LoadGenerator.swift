@@ -1,0 +1,420 @@
+// The open loop: requests become due by the schedule alone, and every delay from then on is the request's latency. A due
+// request takes a free session or waits, with its intended time, for one; whatever is due on waking is sent, nothing is
+// skipped; a request without an answer is counted for what it is.
+
+import Channels
+import NIOCore
+import Results
+import ServiceClient
+import Workload
+
+/// Drives sessions by a plan. Belongs to the sessions' event loop; one run per generator.
+public final class LoadGenerator: SessionsObserver, @unchecked Sendable {
+  /// Called on the loop when the measurement begins and when it ends.
+  public var onMeasurement: ((_ begins: Bool) -> Void)?
+  /// Called on the loop once per second with the second that has ended.
+  public var onSecond: ((_ second: Int, LoadSecond) -> Void)?
+
+  /// The shortest pause between two looks at the schedule. Shorter ones would spend the generator's core on timer
+  /// system calls; what it adds to the lag is recorded.
+  static let shortestPauseNanoseconds: Int64 = 50_000
+  static let longestPauseNanoseconds: Int64 = 2_000_000
+  /// Requests signed before the loop looks at its links again: about 200 µs of work.
+  static let signedRequestsPerTurn = 8
+
+  private let loop: any EventLoop
+  private let sessions: ClientSessions
+  private let plan: LoadPlan
+  private var schedule: Schedule?
+  private var nextDue: Int64 = .max
+  private var outcome = LoadOutcome()
+  private var audit: AppendLogAudit?
+  private var free: FreeSessions
+  private var waiting: WaitingRequests
+  private var start: Int64 = 0
+  private var measureStart: Int64 = 0
+  private var measureEnd: Int64 = 0
+  private var isMeasuring = false
+  private var hasMeasured = false
+  private var isDone = false
+  private var cpuAtStart: Int64 = 0
+  private var retransmitsAtStart: UInt64 = 0
+  private var lastAdvance: Int64 = 0
+  private var lastSend: Int64 = 0
+  private var currentSecond = 0
+  private var unorderedCredit = 0.0
+  private var promise: EventLoopPromise<LoadOutcome>
+  private var timer: NIOScheduledCallback?
+
+  public init(plan: LoadPlan, sessions: ClientSessions) {
+    self.plan = plan
+    self.sessions = sessions
+    loop = sessions.loop
+    promise = loop.makePromise()
+    let configuration = sessions.configuration
+    free = FreeSessions(
+      sessions: configuration.sessions, connections: configuration.connections,
+      outstanding: configuration.outstanding)
+    var capacity = 1024
+    if case .open(let arrival, let rate) = plan.pacing {
+      schedule = Schedule(arrival: arrival, ratePerSecond: rate, seed: plan.seed)
+      capacity = max(capacity, Int(rate * 10) + 1)
+    }
+    waiting = WaitingRequests(capacity: capacity)
+    if let base = plan.auditBase { audit = AppendLogAudit(base: base, sessions: configuration.sessions) }
+    let lengthNanoseconds = plan.warmupNanoseconds + plan.measureNanoseconds + plan.drainNanoseconds
+    outcome.seconds.reserveCapacity(Int(lengthNanoseconds / 1_000_000_000) + 2)
+  }
+
+  /// Runs the plan to its end: warm-up, measurement, drain.
+  public func run() -> EventLoopFuture<LoadOutcome> {
+    loop.execute { [self] in begin() }
+    return promise.futureResult
+  }
+
+  /// Ends the run early; its future fails with `CancellationError`. May be called from anywhere, at any time.
+  public func cancel() {
+    loop.execute { [self] in
+      guard !isDone else { return }
+      isDone = true
+      timer?.cancel()
+      sessions.observer = nil
+      promise.fail(CancellationError())
+    }
+  }
+
+  // MARK: Phases
+
+  private func begin() {
+    guard !isDone else { return }
+    sessions.observer = self
+    start = monotonicNanoseconds() + 1_000_000
+    measureStart = start + plan.warmupNanoseconds
+    measureEnd = measureStart + plan.measureNanoseconds
+    lastAdvance = start
+    if let counting = schedule {
+      outcome.scheduled = counting.dueCount(in: plan.warmupNanoseconds..<measureEnd - start)
+    }
+    if schedule != nil {
+      takeNextDue()
+    } else {
+      for session in 0..<sessions.configuration.sessions * sessions.configuration.outstanding {
+        sendClosed(session % sessions.configuration.sessions)
+      }
+    }
+    tick()
+  }
+
+  private func takeNextDue() {
+    let due = start + schedule!.next()
+    nextDue = due < measureEnd ? due : .max
+  }
+
+  fileprivate func tick() {
+    guard !isDone else { return }
+    var now = monotonicNanoseconds()
+    enterPhase(now)
+    sendDue(now)
+    if now - lastAdvance >= 1_000_000 {
+      lastAdvance = now
+      sessions.advance(to: now)
+      withdraw(now)
+      endSeconds(now)
+    }
+    if now >= measureEnd, nextDue == .max, sessions.inFlight == 0, waiting.isEmpty { return finish(now) }
+    now = monotonicNanoseconds()
+    var wake = now + Self.longestPauseNanoseconds
+    if nextDue < wake { wake = max(nextDue, now + (plan.signsInline ? 0 : Self.shortestPauseNanoseconds)) }
+    if now < measureStart { wake = min(wake, max(measureStart, now + Self.shortestPauseNanoseconds)) }
+    if now < measureEnd { wake = min(wake, max(measureEnd, now + Self.shortestPauseNanoseconds)) }
+    arm(at: wake)
+  }
+
+  private func arm(at wake: Int64) {
+    let deadline = NIODeadline.uptimeNanoseconds(UInt64(wake))
+    timer = try? loop.scheduleCallback(at: deadline, handler: TickHandler(generator: self))
+  }
+
+  private func enterPhase(_ now: Int64) {
+    if !isMeasuring, !hasMeasured, now >= measureStart {
+      isMeasuring = true
+      cpuAtStart = threadCPUNanoseconds()
+      retransmitsAtStart = sessions.counters.retransmits
+      onMeasurement?(true)
+    }
+    if isMeasuring, now >= measureEnd {
+      isMeasuring = false
+      hasMeasured = true
+      outcome.generatorCPUNanoseconds = threadCPUNanoseconds() - cpuAtStart
+      outcome.measuredNanoseconds = plan.measureNanoseconds
+      onMeasurement?(false)
+    }
+  }
+
+  private func finish(_ now: Int64) {
+    isDone = true
+    endSeconds(now + 1_000_000_000)
+    outcome.drainedNanoseconds = max(0, now - measureEnd)
+    outcome.retransmits = sessions.counters.retransmits - retransmitsAtStart
+    outcome.unorderedSentOrdered = sessions.counters.unorderedSentOrdered
+    outcome.lostLinks = sessions.counters.lostLinks
+    if let audit {
+      outcome.checked = audit.checked
+      outcome.violations = audit.violations
+      outcome.firstViolation = audit.firstViolation
+    }
+    sessions.observer = nil
+    promise.succeed(outcome)
+  }
+
+  // MARK: Requests
+
+  private func isMeasured(_ intended: Int64) -> Bool { intended >= measureStart && intended < measureEnd }
+
+  private func issue(intended: Int64) {
+    withSecond(of: intended) { $0.offered += 1 }
+    if isMeasured(intended) { outcome.offered += 1 }
+    if let session = free.take() {
+      send(session, intended: intended, freeSince: intended)
+    } else if waiting.append(intended) {
+      if isMeasured(intended) { outcome.starved += 1 }
+    } else if isMeasured(intended) {
+      outcome.refused += 1
+      recordCensored()
+    }
+  }
+
+  private func send(_ session: Int, intended: Int64, freeSince: Int64) {
+    var unordered = false
+    if plan.unorderedFraction > 0 {
+      unorderedCredit += plan.unorderedFraction
+      if unorderedCredit >= 1 {
+        unorderedCredit -= 1
+        unordered = true
+      }
+    }
+    let sent = plan.content.withUnsafeBytes {
+      sessions.submit(
+        session: session, content: $0, intended: intended, deadline: intended + plan.drainNanoseconds,
+        context: audit?.highestAnswered ?? 0, unordered: unordered)
+    }
+    outcome.sentInAll += 1
+    withSecond(of: sent) {
+      $0.sent += 1
+      $0.lag.record(sent - intended)
+    }
+    if isMeasured(intended) {
+      outcome.sent += 1
+      outcome.lag.record(UInt64(max(0, sent - intended)))
+      outcome.generatorLag.record(UInt64(max(0, sent - max(intended, freeSince))))
+    }
+  }
+
+  private func sendClosed(_ session: Int) {
+    let now = monotonicNanoseconds()
+    guard now < measureEnd else { return }
+    if isMeasured(now) { outcome.offered += 1 }
+    send(session, intended: now, freeSince: now)
+  }
+
+  /// Requests that have waited for a session for D are withdrawn.
+  private func withdraw(_ now: Int64) {
+    while let intended = waiting.first, intended + plan.drainNanoseconds <= now {
+      waiting.removeFirst()
+      if isMeasured(intended) { recordCensored() }
+    }
+  }
+
+  private func recordCensored() {
+    outcome.censored += 1
+    outcome.latency.record(UInt64(plan.drainNanoseconds))
+    outcome.censoredLatency.record(UInt64(plan.drainNanoseconds))
+  }
+
+  // MARK: Outcomes
+
+  public func sessionsHaveCompletions(_ sessions: ClientSessions) {
+    let completions = sessions.completions
+    for index in completions.indices {
+      let completion = completions[index]
+      record(completion)
+      let session = Int(completion.session)
+      if schedule == nil {
+        sendClosed(session)
+      } else if let intended = waiting.first {
+        waiting.removeFirst()
+        send(session, intended: intended, freeSince: completion.completed)
+      } else {
+        free.give(session)
+      }
+    }
+    // On waking, everything due is sent, whatever woke us.
+    let now = monotonicNanoseconds()
+    if nextDue <= now, now - lastSend >= Self.shortestPauseNanoseconds { sendDue(now) }
+  }
+
+  /// Sends what is due at `now`.
+  private func sendDue(_ now: Int64) {
+    guard nextDue <= now else { return }
+    lastSend = now
+    free.rotate()
+    // Signing takes long enough for more to become due meanwhile; the loop must still get to its replies.
+    var budget = plan.signsInline ? Self.signedRequestsPerTurn : Int.max
+    while nextDue <= now, budget > 0 {
+      issue(intended: nextDue)
+      takeNextDue()
+      budget -= 1
+    }
+  }
+
+  private func record(_ completion: Completion) {
+    let latency = completion.completed - completion.intended
+    let measured = isMeasured(completion.intended)
+    switch completion.outcome {
+    case .answered:
+      outcome.answeredInAll += 1
+      if completion.completed >= measureStart, completion.completed < measureEnd { outcome.quorumsInWindow += 1 }
+      withSecond(of: completion.completed) {
+        $0.answered += 1
+        $0.latency.record(latency)
+      }
+      if audit != nil {
+        let content = sessions.content(of: completion)
+        if completion.isUnordered {
+          audit!.checkRead(content, floor: completion.context)
+        } else {
+          audit!.check(completion, content, sentInAll: outcome.sentInAll)
+        }
+      }
+      guard measured else { return }
+      guard latency <= plan.drainNanoseconds else { return recordCensored() }
+      outcome.answered += 1
+      outcome.latency.record(UInt64(max(0, latency)))
+      outcome.service.record(UInt64(max(0, completion.completed - completion.sent)))
+      let bin = Int((completion.intended - measureStart) * 50 / plan.measureNanoseconds)
+      outcome.bins[bin].answered += 1
+      outcome.bins[bin].latencySum += Double(latency)
+    case .unknown:
+      if measured { recordCensored() }
+    case .diverged:
+      withSecond(of: completion.completed) { $0.errors += 1 }
+      if measured {
+        outcome.errors += 1
+        recordCensored()
+      }
+    }
+  }
+
+  // MARK: Seconds
+
+  private func withSecond(of instant: Int64, _ body: (inout LoadSecond) -> Void) {
+    let second = Int(max(0, instant - start) / 1_000_000_000)
+    while outcome.seconds.count <= second { outcome.seconds.append(LoadSecond()) }
+    body(&outcome.seconds[second])
+  }
+
+  private func endSeconds(_ now: Int64) {
+    let second = Int(max(0, now - start) / 1_000_000_000)
+    while currentSecond < second, currentSecond < outcome.seconds.count {
+      outcome.seconds[currentSecond].inFlightAtEnd = sessions.inFlight + waiting.count
+      onSecond?(currentSecond, outcome.seconds[currentSecond])
+      currentSecond += 1
+    }
+  }
+}
+
+/// Wakes a generator from the loop's timers.
+private final class TickHandler: NIOScheduledCallbackHandler, Sendable {
+  private let generator: LoadGenerator
+
+  init(generator: LoadGenerator) { self.generator = generator }
+
+  func handleScheduledCallback(eventLoop: some EventLoop) { generator.tick() }
+}
+
+/// Sessions that can take a request, kept by connection: within a turn requests go to one connection as far as its
+/// sessions reach, so that they share a flush, and the next turn takes the next connection.
+struct FreeSessions: ~Copyable {
+  private let stacks: UnsafeMutablePointer<Int32>
+  private let counts: UnsafeMutablePointer<Int32>
+  private let connections: Int
+  private let stackCapacity: Int
+  private var current = 0
+  private(set) var count: Int
+
+  init(sessions: Int, connections: Int, outstanding: Int) {
+    self.connections = connections
+    stackCapacity = (sessions + connections - 1) / connections * outstanding
+    stacks = .allocate(capacity: stackCapacity * connections)
+    counts = .allocate(capacity: connections)
+    counts.initialize(repeating: 0, count: connections)
+    count = 0
+    for _ in 0..<outstanding {
+      for session in stride(from: sessions - 1, through: 0, by: -1) { give(session) }
+    }
+  }
+
+  deinit {
+    stacks.deallocate()
+    counts.deallocate()
+  }
+
+  mutating func give(_ session: Int) {
+    let connection = session % connections
+    stacks[connection * stackCapacity + Int(counts[connection])] = Int32(session)
+    counts[connection] += 1
+    count += 1
+  }
+
+  /// The next turn begins with the next connection.
+  mutating func rotate() { current = current + 1 == connections ? 0 : current + 1 }
+
+  mutating func take() -> Int? {
+    guard count > 0 else { return nil }
+    while counts[current] == 0 { rotate() }
+    counts[current] -= 1
+    count -= 1
+    return Int(stacks[current * stackCapacity + Int(counts[current])])
+  }
+}
+
+/// Due requests without a session, first in, first out, by their intended times.
+struct WaitingRequests: ~Copyable {
+  private var ring: [Int64]
+  private let capacity: Int
+  private var head = 0
+  private(set) var count = 0
+
+  init(capacity: Int) {
+    self.capacity = capacity
+    ring = []
+  }
+
+  var isEmpty: Bool { count == 0 }
+  var first: Int64? { count == 0 ? nil : ring[head] }
+
+  /// False when the queue is full.
+  mutating func append(_ intended: Int64) -> Bool {
+    guard count < capacity else { return false }
+    if count == ring.count { grow() }
+    var tail = head + count
+    if tail >= ring.count { tail -= ring.count }
+    ring[tail] = intended
+    count += 1
+    return true
+  }
+
+  mutating func removeFirst() {
+    head = head + 1 == ring.count ? 0 : head + 1
+    count -= 1
+  }
+
+  private mutating func grow() {
+    var wider: [Int64] = []
+    wider.reserveCapacity(max(256, ring.count * 2))
+    for index in 0..<count { wider.append(ring[(head + index) % ring.count]) }
+    wider.append(contentsOf: repeatElement(0, count: max(256, ring.count * 2) - count))
+    ring = wider
+    head = 0
+  }
+}

@@ -1,0 +1,86 @@
+// Replicas that order nothing: same transport, frames, authentication and verification as real ones, and an answer at
+// once. What the generator reaches against them is its own ceiling, whatever the real replicas do.
+
+import Channels
+import Hashing
+import NIOCore
+import PBFT
+import Wire
+
+/// One stub replica. Belongs to its event loop.
+public final class NullReplica: LinkOwner, @unchecked Sendable {
+  private let id: Int32
+  private let verifier: RequestVerifier
+  private let replyContent: [UInt8]
+  private let loop: any EventLoop
+  private var links: [ObjectIdentifier: Link] = [:]
+  private var dirty: [Link] = []
+  private var turn: TurnEnd!
+  private var listener: Listener?
+
+  /// - Parameter replyBytes: added to the 16 bytes of the record.
+  public init(id: Int32, verifier: RequestVerifier, replyBytes: Int, loop: any EventLoop) {
+    self.id = id
+    self.verifier = verifier
+    self.loop = loop
+    replyContent = Array(repeating: 0, count: 16 + replyBytes)
+    turn = TurnEnd(loop: loop) { [unowned self] in
+      for link in dirty { link.flush() }
+      dirty.removeAll(keepingCapacity: true)
+    }
+  }
+
+  /// Listens at `endpoint`; the future gives the TCP port, nil in memory.
+  public func start(_ endpoint: Endpoint, boss: any EventLoopGroup) -> EventLoopFuture<Int?> {
+    Listener.open(endpoint, boss: boss, worker: loop) { [self] link in
+      links[ObjectIdentifier(link)] = link
+      return self
+    }.hop(to: loop).map { [self] in
+      listener = $0
+      return $0.port
+    }
+  }
+
+  public func stop() -> EventLoopFuture<Void> {
+    loop.submit { [self] in
+      listener?.close()
+      for link in links.values { link.close() }
+      links.removeAll()
+    }
+  }
+
+  public func linkClosed(_ link: Link, _ closure: LinkClosure) { links[ObjectIdentifier(link)] = nil }
+
+  public func link(_ link: Link, received bytes: UnsafeRawBufferPointer) -> Int {
+    var offset = 0
+    scan: while offset < bytes.count {
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
+      guard case .frame(let frame, let byteCount) = ClientFrame.decode(rest, maximumLength: 64 << 20) else {
+        break scan
+      }
+      offset += byteCount
+      let digest = Digest.sha256(frame.data)
+      let verdict = verifier.verify(
+        data: frame.data, digest: digest, authenticator: frame.signature, client: frame.client)
+      if verdict == .authentic { answer(frame, digest, on: link) }
+    }
+    return offset
+  }
+
+  /// The record is a function of the request alone, so that all stubs give the same one without agreeing.
+  private func answer(_ frame: ClientFrameView, _ digest: Digest, on link: Link) {
+    if !link.needsFlush {
+      dirty.append(link)
+      turn.request()
+    }
+    let capacity = ClientFrame.byteCount(content: replyContent.count, signature: verifier.replyTagByteCount)
+    let output = link.reserve(capacity)
+    var header = frame.header
+    header.sender = id
+    header.replyServer = -1
+    replyContent.withUnsafeBytes { _ = ClientFrame.encode(into: output, header: header, content: $0) }
+    let record = (digest.words.0, digest.words.1)
+    output.storeBytes(of: record, toByteOffset: ClientFrame.headerByteCount, as: (UInt64, UInt64).self)
+    link.commit(verifier.tagReply(output, to: frame.client))
+  }
+}

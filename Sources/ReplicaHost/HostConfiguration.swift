@@ -1,0 +1,67 @@
+// What one replica in the world is told: the pure replica's configuration, its keys, its addresses and its limits.
+
+import Channels
+import PBFT
+import Replication
+import Wire
+
+/// Configuration of a replica host.
+public struct HostConfiguration: Sendable {
+  public var id: ReplicaID
+  public var membership: Membership
+  public var replica: ReplicaConfiguration
+  /// Name of the replicated service: `log`, `counter` or `null`.
+  public var service: String
+  /// Bytes that replies carry beyond the service's own.
+  public var replyBytes = 0
+  public var signatureMode: SignatureMode
+  public var replicaAuthentication: ReplicaAuthentication
+  public var secrets: ReplicaSecrets
+  /// Clients whose keys are kept ready.
+  public var clientCapacity = 16_384
+  /// Where clients connect.
+  public var clientEndpoint: Endpoint
+  /// Where replicas with higher ids connect.
+  public var replicaEndpoint: Endpoint
+  /// The `replicaEndpoint`s of all replicas.
+  public var replicaEndpoints: [ReplicaID: Endpoint]
+  /// Largest request frame, BFT-SMaRt's `system.communication.maxRequestSize`; larger ones are skipped and counted.
+  public var maximumRequestFrameBytes = 64 << 20
+  /// Bytes that may wait for a client that does not read.
+  public var clientQueueLimitBytes = 16 << 20
+  public var backlog: Int32 = 1024
+
+  public init(
+    id: ReplicaID, membership: Membership, replica: ReplicaConfiguration, service: String,
+    signatureMode: SignatureMode, replicaAuthentication: ReplicaAuthentication, secrets: ReplicaSecrets,
+    clientEndpoint: Endpoint, replicaEndpoint: Endpoint, replicaEndpoints: [ReplicaID: Endpoint]
+  ) {
+    self.id = id
+    self.membership = membership
+    self.replica = replica
+    self.service = service
+    self.signatureMode = signatureMode
+    self.replicaAuthentication = replicaAuthentication
+    self.secrets = secrets
+    self.clientEndpoint = clientEndpoint
+    self.replicaEndpoint = replicaEndpoint
+    self.replicaEndpoints = replicaEndpoints
+  }
+}
+
+/// Counters of what a host did and refused, beside the pure replica's own.
+public struct HostCounters: Sendable {
+  public var requestFrames: UInt64 = 0
+  public var repliesSent: UInt64 = 0
+  public var repliesWithoutConnection: UInt64 = 0
+  public var skippedFrames: UInt64 = 0
+  public var malformedFrames: UInt64 = 0
+  public var droppedMessages: UInt64 = 0
+  public var refusedRequests: UInt64 = 0
+  public var verifications: UInt64 = 0
+  public var rejectedAuthenticators: UInt64 = 0
+  public var rejectedBatches: UInt64 = 0
+  public var closedConnections: UInt64 = 0
+  public var acceptedConnections: UInt64 = 0
+  public var statusQueries: UInt64 = 0
+}

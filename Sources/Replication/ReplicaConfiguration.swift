@@ -1,0 +1,81 @@
+// The parameters of a replica and their bounds. All replicas of a cluster run with the same values.
+
+import PBFT
+
+/// How batches get their place in the total order.
+public enum Consenter: Hashable, Sendable {
+  /// Agreement by PBFT.
+  case pbft
+  /// Fabric's `noops`: one replica executes every batch as it is formed. The baseline without agreement.
+  case noops
+}
+
+public struct ReplicaConfiguration: Hashable, Sendable {
+  public var consenter = Consenter.pbft
+  /// Requests that make a batch full.
+  public var batchSize = 256
+  /// How long a batch waits to become full while others are in flight.
+  public var batchTimeoutNanoseconds: Int64 = 2_000_000
+  /// Age at which a backup suspects the primary over an eligible request; 0 = never.
+  public var requestTimeoutNanoseconds: Int64 = 2_000_000_000
+  /// A checkpoint is taken every so many batches, K.
+  public var checkpointPeriod = 128
+  /// The log holds so many checkpoint periods, L = K × multiplier.
+  public var logMultiplier = 4
+  /// Whether unordered requests are answered at once (BFT-SMaRt's `readonly_requests`).
+  public var readOnlyRequests = false
+  /// Data and authenticator of one request.
+  public var maximumRequestBytes = 1 << 20
+  /// Requests of one batch, of this or another replica; at least `batchSize`.
+  public var maximumBatchRequests = 1_024
+  /// Data and authenticators of one batch; at least one request of the maximum size.
+  public var maximumBatchBytes = 8 << 20
+  /// Requests that wait to be ordered.
+  public var maximumStoredRequests = 65_536
+  /// Requests held at all: waiting, in batches of the log window, or both.
+  public var maximumHeldRequests = 1 << 20
+  /// Bytes of all requests held; each takes a power of two.
+  public var maximumHeldBytes = 1 << 30
+  /// Requests of one client that wait to be ordered; at most 32.
+  public var maximumOutstandingPerClient = 32
+  /// Clients remembered for ever; a full table refuses new ones.
+  public var maximumClients = 65_536
+  /// Makes the places of clients in the local look-up table unforeseeable; never visible outside. A host
+  /// that faces strangers draws it from the system's entropy.
+  public var lookupSalt: UInt64 = 0
+
+  public init() {}
+
+  /// What is wrong with these values, one sentence each; empty when nothing is.
+  public func validate() -> [String] {
+    var problems: [String] = []
+    func check(_ holds: Bool, _ problem: String) { if !holds { problems.append(problem) } }
+    let longest: Int64 = 86_400_000_000_000
+    check((1...65_536).contains(batchSize), "batch size must be 1...65536")
+    check((0...longest).contains(batchTimeoutNanoseconds), "batch timeout must be 0...1 day")
+    check((0...longest).contains(requestTimeoutNanoseconds), "request timeout must be 0...1 day")
+    check((1...65_536).contains(checkpointPeriod), "checkpoint period must be 1...65536")
+    check((2...64).contains(logMultiplier), "log multiplier must be 2...64")
+    check((64...64 << 20).contains(maximumRequestBytes), "request bytes must be 64...64 MiB")
+    check((batchSize...1 << 20).contains(maximumBatchRequests), "a batch must have room for the batch size")
+    check(
+      (maximumRequestBytes...1 << 30).contains(maximumBatchBytes), "a batch must have room for one request")
+    check((1...1 << 24).contains(maximumStoredRequests), "stored requests must be 1...2^24")
+    check(
+      (maximumStoredRequests...1 << 26).contains(maximumHeldRequests),
+      "requests held must be at least those stored")
+    check(maximumHeldBytes >= maximumBatchBytes, "bytes held must have room for one batch")
+    check((1...32).contains(maximumOutstandingPerClient), "outstanding requests per client must be 1...32")
+    check((1...1 << 24).contains(maximumClients), "clients must be 1...2^24")
+    return problems
+  }
+
+  /// The number of batches in the watermark window, L.
+  public var logSize: Int { checkpointPeriod * logMultiplier }
+
+  var ordering: OrderingConfiguration {
+    OrderingConfiguration(
+      checkpointPeriod: UInt64(checkpointPeriod), logMultiplier: UInt64(logMultiplier),
+      suspectResendNanoseconds: max(requestTimeoutNanoseconds, 1_000_000_000) / 2)
+  }
+}

@@ -1,0 +1,149 @@
+// Memory that grows in place and never moves, for tables of plain values: no reference counts, no copies on
+// write, and what is never used is never touched.
+
+/// A table of up to `capacity` items of `perItem` elements each, allocated a chunk of 1,024 items at a time.
+/// A handle: copies name the same memory, which its owner frees.
+struct ChunkedTable<Element: BitwiseCopyable> {
+  private let chunks: UnsafeMutablePointer<UnsafeMutablePointer<Element>?>
+  private let chunkCount: Int
+  private let perItem: Int
+
+  init(capacity: Int, perItem: Int = 1) {
+    chunkCount = (capacity + 1_023) >> 10
+    self.perItem = perItem
+    chunks = .allocate(capacity: max(1, chunkCount))
+    chunks.initialize(repeating: nil, count: max(1, chunkCount))
+  }
+
+  /// The item's first element. Precondition, unchecked: `reach` has been called for it.
+  @inline(__always)
+  subscript(index: Int) -> UnsafeMutablePointer<Element> {
+    chunks[index &>> 10].unsafelyUnwrapped + (index & 1_023) &* perItem
+  }
+
+  /// Makes the item usable; new ones hold `element` throughout.
+  @inline(__always)
+  func reach(_ index: Int, filling element: Element) {
+    if chunks[index &>> 10] == nil { addChunk(index &>> 10, element) }
+  }
+
+  @inline(never)
+  private func addChunk(_ index: Int, _ element: Element) {
+    precondition(index < chunkCount, "the table is bounded")
+    let chunk = UnsafeMutablePointer<Element>.allocate(capacity: 1_024 * perItem)
+    chunk.initialize(repeating: element, count: 1_024 * perItem)
+    chunks[index] = chunk
+  }
+
+  func deallocate() {
+    for index in 0..<chunkCount { chunks[index]?.deallocate() }
+    chunks.deallocate()
+  }
+}
+
+/// A first-in-first-out queue of plain values that doubles when full and keeps its memory.
+final class PlainQueue<Element: BitwiseCopyable> {
+  @exclusivity(unchecked) private var ring: UnsafeMutablePointer<Element>
+  @exclusivity(unchecked) private var mask: Int
+  @exclusivity(unchecked) private var head = 0
+  @exclusivity(unchecked) private(set) var count = 0
+
+  init(minimumCapacity: Int = 1_024) {
+    var capacity = 1
+    while capacity < minimumCapacity { capacity *= 2 }
+    ring = .allocate(capacity: capacity)
+    mask = capacity - 1
+  }
+
+  deinit { ring.deallocate() }
+
+  @inline(__always)
+  var isEmpty: Bool { count == 0 }
+
+  @inline(__always)
+  var isFull: Bool { count > mask }
+
+  @inline(__always)
+  var capacity: Int { mask &+ 1 }
+
+  /// The element `offset` places behind the first. Precondition, unchecked: it is there.
+  @inline(__always)
+  subscript(offset: Int) -> Element {
+    get { ring[(head &+ offset) & mask] }
+    set { ring[(head &+ offset) & mask] = newValue }
+  }
+
+  @inline(__always)
+  func append(_ element: Element) {
+    if count > mask { grow() }
+    ring[(head &+ count) & mask] = element
+    count &+= 1
+  }
+
+  /// Precondition, unchecked: not empty.
+  @inline(__always)
+  func removeFirst() -> Element {
+    let element = ring[head]
+    head = (head &+ 1) & mask
+    count &-= 1
+    return element
+  }
+
+  /// Keeps the first `kept` elements.
+  func truncate(to kept: Int) { count = min(count, kept) }
+
+  /// Doubles the capacity.
+  @inline(never)
+  func grow() {
+    let larger = UnsafeMutablePointer<Element>.allocate(capacity: (mask + 1) * 2)
+    for offset in 0..<count { larger[offset] = self[offset] }
+    ring.deallocate()
+    ring = larger
+    mask = mask * 2 + 1
+    head = 0
+  }
+}
+
+/// Elements appended during a turn, read by the host, then forgotten; keeps its memory.
+final class PlainBuffer<Element: BitwiseCopyable> {
+  @exclusivity(unchecked) private(set) var base: UnsafeMutablePointer<Element>
+  @exclusivity(unchecked) private var capacity: Int
+  @exclusivity(unchecked) private(set) var count = 0
+
+  init(minimumCapacity: Int) {
+    capacity = max(16, minimumCapacity)
+    base = .allocate(capacity: capacity)
+  }
+
+  deinit { base.deallocate() }
+
+  @inline(__always)
+  func append(_ element: Element) {
+    if count == capacity { grow(by: 1) }
+    (base + count).initialize(to: element)
+    count &+= 1
+  }
+
+  /// Room for `extra` more elements, from where the next one goes; `commit` makes them count.
+  @inline(__always)
+  func reserve(_ extra: Int) -> UnsafeMutablePointer<Element> {
+    if capacity &- count < extra { grow(by: extra) }
+    return base + count
+  }
+
+  @inline(__always)
+  func commit(_ extra: Int) { count &+= extra }
+
+  @inline(__always)
+  func removeAll() { count = 0 }
+
+  @inline(never)
+  private func grow(by extra: Int) {
+    let enlarged = max(capacity * 2, count + extra)
+    let larger = UnsafeMutablePointer<Element>.allocate(capacity: enlarged)
+    larger.moveInitialize(from: base, count: count)
+    base.deallocate()
+    base = larger
+    capacity = enlarged
+  }
+}
