@@ -7,10 +7,8 @@ let settings: [SwiftSetting] = strict ? [.treatAllWarnings(as: .error)] : []
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
-let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
-let atomics = Target.Dependency.product(name: "Atomics", package: "swift-atomics")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -20,7 +18,7 @@ func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+func suite(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
   .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
 }
 
@@ -34,7 +32,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-    .package(url: "https://github.com/apple/swift-atomics", from: "1.3.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -62,9 +59,21 @@ let package = Package(
       "Experiment",
       [
         "Events", "PBFT", "Workload", "Results", "Hashing", "Replication", "Wire", "Channels", "ReplicaHost",
-        "ServiceClient", "LoadGenerator", "Analysis", "CJemalloc", nioCore, nioPosix, histogram, yams, atomics,
+        "ServiceClient", "LoadGenerator", "Analysis", "CJemalloc", nioCore, nioPosix, histogram, yams, logging,
       ]),
     .executableTarget(
-      name: "muster", dependencies: ["Experiment", "CJemalloc", arguments, nioPosix, logging], swiftSettings: settings),
+      name: "muster", dependencies: ["Experiment", "CJemalloc", arguments, logging], swiftSettings: settings),
+
+    suite("TidyTests", []),
+    suite("EventsTests", ["Events"]),
+    suite("WorkloadTests", ["Workload"]),
+    suite("PBFTTests", ["PBFT", "Events"]),
+    suite("ReplicationTests", ["Replication", "PBFT", "Events", "Hashing"]),
+    suite("WireTests", ["Wire", "PBFT", "Hashing", crypto], resources: [.copy("Resources")]),
+    suite("ChannelsTests", ["Channels", "PBFT", nioCore, nioPosix]),
+    suite("ResultsTests", ["Results", histogram]),
+    suite("AnalysisTests", ["Analysis", "Results", histogram]),
+    suite("ExperimentTests", ["Experiment", "Results"]),
+    suite("CommandLineTests", ["muster"], resources: [.copy("Resources")]),
   ]
 )

@@ -119,7 +119,7 @@ enum ReportStyle {
       main { max-width: none; padding: 0; }
       .panels { grid-template-columns: repeat(2, 1fr); }
       .panel, .tiles, tr, dl, figure { break-inside: avoid; }
-      h2 { break-after: avoid; margin-top: 26pt; }
+      h2, h2 + p, thead { break-after: avoid; } h2 { margin-top: 26pt; }
       .scroll { overflow: visible; margin: 0; padding: 0; }
       table { font-size: 7.6pt; } th, td { padding-left: 7px; } tr.why { break-before: avoid; }
       details::details-content { content-visibility: visible; height: auto; }

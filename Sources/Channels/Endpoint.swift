@@ -81,8 +81,7 @@ public final class Listener: Sendable {
         .childChannelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
             try SocketOptions.apply(to: channel)
-            let link = SocketLink(loop: channel.eventLoop, owner: UnclaimedLinkOwner.shared)
-            link.owner = accept(link)
+            let link = SocketLink(loop: channel.eventLoop, accept: accept)
             try channel.pipeline.syncOperations.addHandler(link)
           }
         }

@@ -14,6 +14,22 @@ final class SocketLink: Link, ChannelInboundHandler, @unchecked Sendable {
   private var partial = ByteQueue()
   private var outgoing = ByteBuffer()
 
+  private var accept: (@Sendable (Link) -> any LinkOwner)?
+
+  /// The accepting end of a connection: `accept` names its owner once the channel can be written to.
+  convenience init(loop: any EventLoop, accept: @escaping @Sendable (Link) -> any LinkOwner) {
+    self.init(loop: loop, owner: UnclaimedLinkOwner.shared)
+    self.accept = accept
+  }
+
+  func channelActive(context: ChannelHandlerContext) {
+    if let accept {
+      self.accept = nil
+      owner = accept(self)
+    }
+    context.fireChannelActive()
+  }
+
   /// Above this many bytes waiting in the channel, flushes look at the queue limit.
   static let highWaterBytes = 1 << 20
 

@@ -76,8 +76,10 @@ final class SweepProgress: Sendable {
       let now = clock()
       guard state.lastUpdate == .min || now - state.lastUpdate >= Self.updateNanoseconds else { return }
       state.lastUpdate = now
-      let seconds = PointParameters.short((Double(status.elapsedNanoseconds) / 1e8).rounded() / 10)
-      draw(&state, detail: ", \(status.phase.rawValue) \(seconds) s, \(status.answered) answered")
+      let elapsed = Double(status.elapsedNanoseconds) / 1e9
+      let seconds = PointParameters.short((elapsed * 10).rounded() / 10)
+      let detail = ", \(status.phase.rawValue) \(seconds) s, \(status.answered) answered"
+      draw(&state, detail: detail, elapsed: elapsed)
     }
   }
 
@@ -107,8 +109,10 @@ final class SweepProgress: Sendable {
     state.withLock { clear(&$0) }
   }
 
-  private func draw(_ state: inout State, detail: String) {
-    let line = "[\(state.done)/\(total)] \(state.activity)\(detail)\(Self.left(state.secondsLeft))"
+  /// The time left comes first, since a narrow terminal cuts the end.
+  private func draw(_ state: inout State, detail: String, elapsed: Double = 0) {
+    let left = state.done < total ? Self.left(state.secondsLeft.map { max(0, $0 - elapsed) }) : ""
+    let line = "[\(state.done)/\(total)\(left)] \(state.activity)\(detail)"
     console.write("\r\u{1B}[K" + String(line.prefix(console.width - 1)))
     state.lineIsOpen = true
   }

@@ -65,7 +65,7 @@ final class EmbeddedCluster: Sendable {
       var configuration = HostConfiguration(
         id: id, membership: membership, replica: parameters.replicaConfiguration, service: parameters.service.rawValue,
         signatureMode: mode,
-        replicaAuthentication: Wire.ReplicaAuthentication(rawValue: parameters.replicaAuthentication.rawValue) ?? .hmac,
+        replicaAuthentication: parameters.replicaAuthentication,
         secrets: keys.replicaSecrets(of: id, clients: clientKeys)!,
         clientEndpoint: inMemory ? .memory(memoryPorts[index].client) : anyPort,
         replicaEndpoint: inMemory ? .memory(memoryPorts[index].replica) : anyPort,
@@ -84,9 +84,22 @@ final class EmbeddedCluster: Sendable {
       clientEndpoints.append(
         inMemory ? .memory(memoryPorts[index].client) : .socket(host: "127.0.0.1", port: ports.client ?? 0))
     }
-    for host in hosts { try await host.allConnected().get() }
+    try await meet(hosts)
     return EmbeddedCluster(
       replicas: hosts, keys: keys, clientEndpoints: clientEndpoints, group: group, membership: membership)
+  }
+
+  /// Waits until every replica is connected to every other.
+  private static func meet(_ hosts: [HostedReplica]) async throws {
+    let loop = hosts[0].loop
+    let all = EventLoopFuture.andAllSucceed(hosts.map { $0.allConnected() }, on: loop)
+    let promise = loop.makePromise(of: Void.self)
+    all.cascade(to: promise)
+    let timeout = loop.scheduleTask(in: .seconds(20)) {
+      promise.fail(TargetFailure("the replicas did not connect to each other within 20 s"))
+    }
+    defer { timeout.cancel() }
+    try await promise.futureResult.get()
   }
 
   func samples() async throws -> [ReplicaSample] {

@@ -72,7 +72,7 @@ final class GeneratorParty: Sendable {
     _ plan: LoadPlan, onMeasurement: @escaping @Sendable (Bool) -> Void = { _ in },
     onSecond: @escaping @Sendable (Int, LoadSecond) -> Void = { _, _ in }
   ) async throws -> LoadOutcome {
-    let generator = LoadGenerator(plan: plan, sessions: sessions)
+    let generator = OpenLoop(plan: plan, sessions: sessions)
     generator.onMeasurement = onMeasurement
     generator.onSecond = onSecond
     let outcome = try await withTaskCancellationHandler {
@@ -92,10 +92,10 @@ final class GeneratorParty: Sendable {
 
 extension PointParameters {
   /// The load this point states, at `rate` requests per second (nil = closed loop).
-  func plan(rate: Double?, seed: UInt64, auditBase: UInt64?) throws -> LoadPlan {
+  func plan(rate: Double?, seed: UInt64, auditBase: UInt64?) -> LoadPlan {
     let pacing: LoadPlan.Pacing
     if let rate {
-      pacing = .open(try Workload.ArrivalProcess.parse(arrival.rawValue).get(), ratePerSecond: rate)
+      pacing = .open(arrival, ratePerSecond: rate)
     } else {
       pacing = .closed
     }

@@ -2,6 +2,10 @@
 // Kept true: a flag and its key are the same word (`--batch-size`, `batch_size`) and are read by the same
 // code.
 
+import Foundation
+import Wire
+import Workload
+
 /// One parameter as the command line and scenarios name it.
 public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
   case `protocol`
@@ -73,7 +77,7 @@ public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
     case .sessions: "a whole number from 1 to 1000000"
     case .connections: "a whole number from 1 to the number of sessions"
     case .outstanding: "a whole number from 1 to \(PointParameters.maximumOutstanding)"
-    case .arrival: Self.choices(ArrivalProcess.self)
+    case .arrival: "one of " + ArrivalProcess.grammar
     case .rate: "more than 0 requests per second"
     case .rateShare: "a share of the probed capacity, more than 0 and at most 10, such as 0.45"
     case .payload, .reply: "a whole number of bytes from 0 to \(PointParameters.maximumAddedBytes)"
@@ -148,7 +152,11 @@ extension PointParameters {
     case .sessions: sessions = try Self.whole(key, text, 1...1_000_000)
     case .connections: connections = try Self.whole(key, text, 1...1_000_000)
     case .outstanding: outstanding = try Self.whole(key, text, 1...Self.maximumOutstanding)
-    case .arrival: arrival = try Self.choice(key, text)
+    case .arrival:
+      switch ArrivalProcess.parse(text, readTrace: { try? String(contentsOfFile: $0, encoding: .utf8) }) {
+      case .success(let process): arrival = process
+      case .failure(let error): throw ParameterError(key, text, "\(error)")
+      }
     case .rate: rate = .absolute(try Self.number(key, text, atMost: 1e9))
     case .rateShare: rate = .share(try Self.number(key, text, atMost: 10))
     case .payload: payloadBytes = try Self.whole(key, text, 0...Self.maximumAddedBytes)

@@ -28,7 +28,9 @@ extension PointParameters {
     row.resendMilliseconds = nil
     row.rateShare = nil
     row.targetOperationsPerSecond = 0
-    let text = row.parameterText.split(separator: "\n").filter { !$0.hasSuffix("=") }.joined(separator: " ")
+    let text = row.parameterText.split(separator: "\n")
+      .filter { !$0.hasSuffix("=") && !$0.hasPrefix("cores=") && !$0.hasPrefix("target_ops_s=") }
+      .joined(separator: " ")
     return audit ? text : text + " audit=off"
   }
 
@@ -73,7 +75,7 @@ extension PointParameters {
     row.sessions = sessions
     row.connections = connections
     row.outstanding = outstanding
-    row.arrival = arrival.rawValue
+    row.arrival = arrival.description
     row.payloadBytes = payloadBytes
     row.replyBytes = replyBytes
     row.rateShare = rateShare

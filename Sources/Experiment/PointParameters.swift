@@ -2,6 +2,9 @@
 // are complete (nothing a point depends on is read from anywhere else), they remember which of them were
 // stated, and whatever is derived from others (resend, log size) is derived here and nowhere else.
 
+import Wire
+import Workload
+
 /// Which ordering the replicas run.
 public enum OrderingProtocol: String, CaseIterable, Sendable {
   case pbft
@@ -34,18 +37,6 @@ public enum Signing: String, CaseIterable, Sendable {
   case inline
   /// Before the point starts; the cost stands in a column of its own.
   case ahead
-}
-
-/// How replicas authenticate frames to each other.
-public enum ReplicaAuthentication: String, CaseIterable, Sendable {
-  case hmac
-  case none
-}
-
-/// The arrival process of the open loop.
-public enum ArrivalProcess: String, CaseIterable, Sendable {
-  case constant
-  case poisson
 }
 
 /// The offered load.

@@ -29,7 +29,7 @@ public struct EmbeddedPointRunner: PointRunning {
     }
   }
 
-  public func calibrate(_ parameters: PointParameters) async throws -> Double {
+  public func calibrate(_ parameters: PointParameters) async throws -> Double? {
     try await GeneratorCalibration.ceiling(parameters)
   }
 
@@ -49,7 +49,7 @@ public struct EmbeddedPointRunner: PointRunning {
         let window = MeasurementWindow(cluster: cluster, loops: loops)
         let started = Date()
         let outcome = try await party.run(
-          try parameters.plan(rate: targetOpsPerSecond, seed: seed, auditBase: 0),
+          parameters.plan(rate: targetOpsPerSecond, seed: seed, auditBase: 0),
           onMeasurement: { window.mark(begins: $0) },
           onSecond: { report(.second($0, $1, parameters)) })
         let ended = Date()
@@ -249,7 +249,7 @@ enum CapacityProbing {
   static func probe(
     _ parameters: PointParameters, _ run: (LoadPlan) async throws -> LoadOutcome
   ) async throws -> Double {
-    var plan = try parameters.plan(rate: nil, seed: 1, auditBase: nil)
+    var plan = parameters.plan(rate: nil, seed: 1, auditBase: nil)
     plan.warmupNanoseconds = 500_000_000
     plan.measureNanoseconds = 1_000_000_000
     return try await run(plan).throughput
@@ -269,7 +269,7 @@ enum CapacityProbing {
 
 /// The generator's ceiling against the null target.
 enum GeneratorCalibration {
-  static func ceiling(_ parameters: PointParameters) async throws -> Double {
+  static func ceiling(_ parameters: PointParameters) async throws -> Double? {
     let target = try await EmbeddedNullTarget.start(parameters)
     return try await closing(target.stop) {
       let party = try GeneratorParty(
@@ -287,7 +287,7 @@ enum GeneratorCalibration {
   private static func keepsRule(
     _ rate: Double, _ parameters: PointParameters, _ party: GeneratorParty
   ) async throws -> Bool {
-    var plan = try parameters.plan(rate: rate, seed: 1, auditBase: nil)
+    var plan = parameters.plan(rate: rate, seed: 1, auditBase: nil)
     plan.warmupNanoseconds = 100_000_000
     plan.measureNanoseconds = 300_000_000
     plan.drainNanoseconds = 1_000_000_000

@@ -15,7 +15,8 @@ public protocol PointRunning: Sendable {
 
   /// The highest rate at which the generator keeps its own rules against a null target: n stub replicas on a
   /// loop of their own, same transport, frames and authentication, answering at once.
-  func calibrate(_ parameters: PointParameters) async throws -> Double
+  /// nil when the machine is too busy with other work to say.
+  func calibrate(_ parameters: PointParameters) async throws -> Double?
 
   /// Runs one point on a fresh cluster (or on the remote one): warm-up, measurement, drain, audit.
   ///
@@ -128,7 +129,7 @@ public struct TransportRunner<Embedded: PointRunning, Remote: PointRunning>: Poi
     try await runner(of: parameters).probeCapacity(parameters)
   }
 
-  public func calibrate(_ parameters: PointParameters) async throws -> Double {
+  public func calibrate(_ parameters: PointParameters) async throws -> Double? {
     try await runner(of: parameters).calibrate(parameters)
   }
 

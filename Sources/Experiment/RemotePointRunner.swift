@@ -27,7 +27,7 @@ public struct RemotePointRunner: PointRunning {
     }
   }
 
-  public func calibrate(_ parameters: PointParameters) async throws -> Double {
+  public func calibrate(_ parameters: PointParameters) async throws -> Double? {
     let target = try await RemoteTarget.inspect(parameters)
     return try await GeneratorCalibration.ceiling(target.resolved)
   }
@@ -48,7 +48,7 @@ public struct RemotePointRunner: PointRunning {
       let started = Date()
       let base = before.map(\.executedRequests).max() ?? 0
       let outcome = try await party.run(
-        try resolved.plan(rate: targetOpsPerSecond, seed: seed, auditBase: base),
+        resolved.plan(rate: targetOpsPerSecond, seed: seed, auditBase: base),
         onSecond: { report(.second($0, $1, resolved)) })
       let ended = Date()
       report(LiveStatus(phase: .audit))

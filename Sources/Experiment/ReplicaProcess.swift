@@ -103,8 +103,7 @@ public enum ReplicaProcess {
     var configuration = HostConfiguration(
       id: host.replica, membership: folder.membership, replica: replica,
       service: (options.service ?? .log).rawValue, signatureMode: mode,
-      replicaAuthentication: Wire.ReplicaAuthentication(
-        rawValue: (options.replicaAuthentication ?? .hmac).rawValue) ?? .hmac,
+      replicaAuthentication: options.replicaAuthentication ?? .hmac,
       secrets: try folder.replicaSecrets(of: host.replica),
       clientEndpoint: .socket(host: host.host, port: host.clientPort),
       replicaEndpoint: .socket(host: host.host, port: host.replicaPort),

@@ -3,6 +3,7 @@
 // target fails is stored as void and does not stop the others.
 
 import Analysis
+import Channels
 import Foundation
 import Results
 
@@ -157,6 +158,8 @@ struct SweepRun<Runner: PointRunning> {
   private let runner: Runner
   private let facts: BuildFacts
   private var estimate = TimeEstimate()
+  /// What could not be calibrated in this run.
+  private var uncalibrated: Set<String> = []
 
   init(plan: SweepPlan, store: SweepStore, runner: Runner, console: Console, facts: BuildFacts) {
     self.plan = plan
@@ -165,7 +168,7 @@ struct SweepRun<Runner: PointRunning> {
     self.facts = facts
     let done = plan.points.count { store.finished.contains($0.key) }
     progress = SweepProgress(
-      total: plan.points.count, done: done, console: console, clock: monotonicNanoseconds)
+      total: plan.points.count, done: done, console: console, clock: { monotonicNanoseconds() })
   }
 
   /// Measures every point that is not finished, in the order of the plan.
@@ -233,10 +236,15 @@ struct SweepRun<Runner: PointRunning> {
   /// The generator's ceiling for what the point uses.
   private mutating func ceiling(of parameters: PointParameters) async throws -> Double? {
     if let ceiling = store.ceiling(of: parameters) { return ceiling }
+    guard !uncalibrated.contains(parameters.calibrationSummary) else { return nil }
     progress.begin("calibration of \(parameters.calibrationSummary)", secondsLeft: secondsLeft)
     let begin = monotonicNanoseconds()
-    let ceiling = try await runner.calibrate(parameters)
-    guard ceiling.isFinite, ceiling > 0 else { throw UselessProbe(capacity: ceiling) }
+    guard let ceiling = try await runner.calibrate(parameters) else {
+      // Each point still has the generator's own rules; only the early word of warning is missing.
+      progress.note("no calibration of \(parameters.calibrationSummary): the machine is too busy")
+      uncalibrated.insert(parameters.calibrationSummary)
+      return nil
+    }
     try store.add(
       calibration: CalibrationEntry(
         transport: parameters.transport.rawValue, connections: parameters.connections,
@@ -337,12 +345,6 @@ extension Scenario {
     seed == other.seed && repeats == other.repeats
       && points.map(\.parameters) == other.points.map(\.parameters)
   }
-}
-
-/// The monotonic clock in nanoseconds.
-@Sendable
-func monotonicNanoseconds() -> Int64 {
-  Int64(clamping: DispatchTime.now().uptimeNanoseconds)
 }
 
 extension ResultFolder {

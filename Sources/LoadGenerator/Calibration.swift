@@ -27,40 +27,32 @@ public enum GeneratorRule {
 
 /// Searches the ceiling by short trials.
 public enum CeilingSearch {
-  /// Doubles the rate from `start` until a trial breaks the rule, then halves the interval `refinements` times.
+  /// Tries at one rate before it counts as too high: other work on a shared machine delays a trial now and then, and
+  /// delays none of three at a rate that the generator really keeps.
+  static let triesPerRate = 3
+
+  /// Doubles the rate from `start` until it is too high, then halves the interval (by ratio) `refinements` times.
   ///
   /// - Parameter keepsRule: runs a trial at a rate.
-  /// - Returns: the highest rate that kept the rule; 0 when none did.
+  /// - Returns: the highest rate that kept the rule; nil when not even `start` did: the machine is too busy to say.
   public static func ceiling(
-    start: Double, refinements: Int = 3, highest: Double = 8_000_000, keepsRule: (Double) async throws -> Bool
-  ) async throws -> Double {
-    var low = 0.0
+    start: Double, refinements: Int = 2, highest: Double = 8_000_000, keepsRule: (Double) async throws -> Bool
+  ) async throws -> Double? {
+    func holds(_ rate: Double) async throws -> Bool {
+      for _ in 0..<triesPerRate where try await keepsRule(rate) { return true }
+      return false
+    }
+    var low: Double?
     var high = start
-    while high <= highest, try await keepsRule(high) {
+    while high <= highest, try await holds(high) {
       low = high
       high *= 2
     }
-    if low == 0 {
-      // Even the start was too much: look below it.
-      high = start
-      for _ in 0..<4 {
-        let next = high / 2
-        if try await keepsRule(next) {
-          low = next
-          break
-        }
-        high = next
-      }
-      if low == 0 { return 0 }
-    }
+    guard var found = low else { return nil }
     for _ in 0..<refinements {
-      let middle = (low * high).squareRoot()
-      if try await keepsRule(middle) {
-        low = middle
-      } else {
-        high = middle
-      }
+      let middle = (found * high).squareRoot()
+      if try await holds(middle) { found = middle } else { high = middle }
     }
-    return low
+    return found
   }
 }

@@ -58,8 +58,8 @@ public struct Checkpoint: Hashable, Sendable, BitwiseCopyable {
   }
 }
 
-/// A replica suspects the primary of `view`, and goes on voting in it until a quorum does (ours; Fabric's issue
-/// 1120 asked for it).
+/// A replica suspects the primary of `view`, and goes on voting in it until a quorum does (ours; Fabric's
+/// issue 1120 asked for it).
 public struct Suspect: Hashable, Sendable, BitwiseCopyable {
   public var view: View
 

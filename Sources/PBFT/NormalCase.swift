@@ -11,15 +11,18 @@ extension OrderingCore {
     advance(proposedThrough)
   }
 
-  /// A backup accepts a pre-prepare if it is in the view and between the watermarks, and if it has accepted none
-  /// with another digest for this view and sequence number; then it multicasts a prepare (§4.2).
+  /// A backup accepts a pre-prepare if it is in the view and between the watermarks, and if it has accepted
+  /// none with another digest for this view and sequence number; then it multicasts a prepare (§4.2).
   func receive(_ prePrepare: PrePrepare, from position: Int) -> Rejection? {
     guard prePrepare.view == currentView else { return .otherView }
     guard position == membership.primaryPosition(of: currentView) else { return .notPrimary }
     if let rejection = windowRejection(prePrepare.sequence) { return rejection }
     let slot = log.slot(prePrepare.sequence)
     guard slot.pointee.phase == .open else {
-      return slot.pointee.digest == prePrepare.digest ? .duplicate : .conflictingPrePrepare
+      guard slot.pointee.digest != prePrepare.digest else { return .duplicate }
+      // Only a faulty primary says two things of one number (Fabric left the view over it).
+      suspectPrimary()
+      return .conflictingPrePrepare
     }
     log.accept(prePrepare)
     let prepare = Prepare(view: currentView, sequence: prePrepare.sequence, digest: prePrepare.digest)

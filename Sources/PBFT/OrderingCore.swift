@@ -38,8 +38,8 @@ public final class OrderingCore: EventReceiver {
     case start
     /// The primary's owner has formed a batch. Precondition: `canPropose`.
     case propose(digest: Digest, batch: BatchHandle)
-    /// A link has delivered an authenticated message. The digest of a pre-prepare has been checked against its
-    /// batch.
+    /// A link has delivered an authenticated message. The digest of a pre-prepare has been checked against
+    /// its batch.
     case message(Message, from: ReplicaID)
     /// The owner has digested its state after executing up to this sequence number, as it was asked to.
     case checkpointTaken(Checkpoint)
@@ -169,8 +169,8 @@ public final class OrderingCore: EventReceiver {
     return nil
   }
 
-  /// The next effect, in order; nil when all have been taken. Taking one may be interleaved with events, whose
-  /// effects come after those still waiting.
+  /// The next effect, in order; nil when all have been taken. Taking one may be interleaved with events,
+  /// whose effects come after those still waiting.
   public func takeEffect() -> Effect? {
     guard pendingHead < pending.count else {
       pending.removeAll(keepingCapacity: true)

@@ -1,7 +1,7 @@
 // The message log (OSDI '99 §4.2): a ring indexed by sequence number over the watermark window.
 //
-// Kept true here: a slot holds at most one accepted pre-prepare and one prepare and one commit per replica, the
-// first that came; votes are counted only together with the digest of the accepted pre-prepare, whichever
+// Kept true here: a slot holds at most one accepted pre-prepare and one prepare and one commit per replica,
+// the first that came; votes are counted only together with the digest of the accepted pre-prepare, whichever
 // came first. All memory is allocated once: window size × replicas × two digests.
 
 /// How far a sequence number has come in the view in force.
@@ -84,7 +84,8 @@ final class OrderingLog {
   }
 
   /// Records the first vote of a replica for this sequence number; any further one changes nothing.
-  func record(_ kind: VoteKind, of position: Int, for sequence: SequenceNumber, digest: Digest) -> VoteOutcome {
+  func record(_ kind: VoteKind, of position: Int, for sequence: SequenceNumber, digest: Digest) -> VoteOutcome
+  {
     let slot = slot(sequence)
     let digests = digests(sequence, kind)
     let voted = kind == .prepare ? slot.pointee.prepares : slot.pointee.commits

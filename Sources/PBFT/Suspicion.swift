@@ -1,6 +1,6 @@
-// SUSPECT(v): a replica says that it suspects the primary, and goes on voting in v. The view is left only when a
-// quorum says so, so one slow or lying replica disturbs nobody (ours; Fabric left at once, and a lone replica
-// never voted again until the next view change: its issues 1120, 2060).
+// SUSPECT(v): a replica says that it suspects the primary, and goes on voting in v. The view is left only
+// when a quorum says so, so one slow or lying replica disturbs nobody (ours; Fabric left at once, and a lone
+// replica never voted again until the next view change: its issues 1120, 2060).
 
 extension OrderingCore {
   /// Whether this replica suspects the primary of the view in force.

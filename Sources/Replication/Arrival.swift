@@ -1,14 +1,15 @@
-// Requests as they arrive: screening, storing, and whose turn it is. All of it filters and local order; what is
-// executed is decided by the client table at execution.
+// Requests as they arrive: screening, storing, and whose turn it is. All of it filters and local order; what
+// is executed is decided by the client table at execution.
 //
-// Kept true here: each session is queued in sequence; a request whose predecessor is missing waits in its lane;
-// nothing is evicted to make room, what does not fit is shed and counted.
+// Kept true here: each session is queued in sequence; a request whose predecessor is missing waits in its
+// lane; nothing is evicted to make room, what does not fit is shed and counted.
 
 import PBFT
 
 extension Replica {
-  /// What to do with a request before hashing it. Counts what it refuses. `forwarded`: another replica vouches that
-  /// its client waits; such a request may exceed the client's quota and, by an eighth, the store's.
+  /// What to do with a request before hashing it. Counts what it refuses. `forwarded`: another replica
+  /// vouches that its client waits; such a request may exceed the client's quota and, by an eighth, the
+  /// store's.
   public func screen(
     client: Int32, session: Int32, sequence: Int32, kind: RequestKind, forwarded: Bool = false
   ) -> Screening {
@@ -61,7 +62,8 @@ extension Replica {
     return store.records[slot.index].pointee.data
   }
 
-  /// The signature or tags that came with the first bytes of the request; empty once the slot has been released.
+  /// The signature or tags that came with the first bytes of the request; empty once the slot has been
+  /// released.
   public func authenticator(of slot: RequestSlot) -> UnsafeRawBufferPointer {
     guard store.holds(slot) else { return UnsafeRawBufferPointer(start: nil, count: 0) }
     return store.records[slot.index].pointee.authenticator
@@ -182,8 +184,8 @@ extension Replica {
     advance(lane, beginning: true)
   }
 
-  /// Gives the requests of the lane their turn, in sequence: all that are there at the primary, whose batches keep
-  /// their order; the one that is next to be executed at a backup, where it becomes eligible.
+  /// Gives the requests of the lane their turn, in sequence: all that are there at the primary, whose batches
+  /// keep their order; the one that is next to be executed at a backup, where it becomes eligible.
   func advance(_ lane: Int32, beginning: Bool) {
     let state = directory.lanes[Int(lane)]
     var beginning = beginning

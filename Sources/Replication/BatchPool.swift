@@ -1,5 +1,6 @@
-// Request batches by handle: which slots, in which order, with which digest. All memory is allocated once: one row
-// of slots per batch the log can hold. Kept true here: a handle refers to its requests until it is discarded.
+// Request batches by handle: which slots, in which order, with which digest. All memory is allocated once:
+// one row of slots per batch the log can hold. Kept true here: a handle refers to its requests until it is
+// discarded.
 
 import Hashing
 import PBFT

@@ -1,8 +1,8 @@
-// Batches (Fabric v0.6's batch layer around the core; the batch digest of decision record 8): formed by the primary of
-// what waits, read by a backup from a pre-prepare, discarded at the stable checkpoint.
+// Batches (Fabric v0.6's batch layer around the core; the batch digest of decision record 8): formed by the
+// primary of what waits, read by a backup from a pre-prepare, discarded at the stable checkpoint.
 //
-// Kept true here: requests leave the queue in its order; a full batch is proposed at once; others when nothing
-// is in flight or the batch timer has run out, and only at the end of a turn.
+// Kept true here: requests leave the queue in its order; a full batch is proposed at once; others when
+// nothing is in flight or the batch timer has run out, and only at the end of a turn.
 
 import PBFT
 
@@ -12,7 +12,8 @@ extension Replica {
   /// Begins the batch of a pre-prepare that has been received. One at a time, no event in between.
   public func beginBatch() { batches.begin() }
 
-  /// Appends a request that is held, as `storedRequest` gave it. False when the batch is above this replica's bounds.
+  /// Appends a request that is held, as `storedRequest` gave it. False when the batch is above this replica's
+  /// bounds.
   public func appendToBatch(_ slot: RequestSlot) -> Bool {
     precondition(store.holds(slot), "the slot has not been released")
     let record = store.records[slot.index]
@@ -29,8 +30,8 @@ extension Replica {
     return true
   }
 
-  /// Appends a request that is not held, hashed and verified by the host. False when the batch, the request or all
-  /// that is held is above this replica's bounds.
+  /// Appends a request that is not held, hashed and verified by the host. False when the batch, the request
+  /// or all that is held is above this replica's bounds.
   public func appendToBatch(_ request: ArrivedRequest) -> Bool {
     precondition((0...request.data.count).contains(request.contentOffset), "the host has decoded the request")
     let bytes = request.data.count + request.authenticator.count
@@ -63,8 +64,8 @@ extension Replica {
     }
   }
 
-  /// Ends the batch; its handle goes into the pre-prepare given to `.prePrepare`, with the digest that the primary
-  /// claims: `digest` is that of the requests appended.
+  /// Ends the batch; its handle goes into the pre-prepare given to `.prePrepare`, with the digest that the
+  /// primary claims: `digest` is that of the requests appended.
   public func finishBatch() -> (handle: BatchHandle, digest: Digest, count: Int) { batches.finish() }
 
   /// Gives up the batch being built.
@@ -74,7 +75,9 @@ extension Replica {
   }
 
   /// The requests of a batch in order; empty once it has been discarded.
-  public func requests(of batch: BatchHandle) -> UnsafeBufferPointer<RequestSlot> { batches.requests(of: batch) }
+  public func requests(of batch: BatchHandle) -> UnsafeBufferPointer<RequestSlot> {
+    batches.requests(of: batch)
+  }
 
   func receive(_ prePrepare: PrePrepare, from sender: ReplicaID) {
     guard let digest = batches.digest(of: prePrepare.batch) else { return reject(.malformed, from: sender) }

@@ -1,6 +1,6 @@
-// What this replica knows of clients beyond the replicated table: where in it they are, and which of their requests
-// wait here. Local, never part of a digest. Kept true here: a client without an executed request is forgotten with
-// its last request held, so strangers cannot fill the directory.
+// What this replica knows of clients beyond the replicated table: where in it they are, and which of their
+// requests wait here. Local, never part of a digest. Kept true here: a client without an executed request is
+// forgotten with its last request held, so strangers cannot fill the directory.
 
 import PBFT
 
@@ -128,7 +128,8 @@ final class ClientDirectory {
     table.initialize(repeating: 0, count: mask + 1)
     for place in 0..<formerCount where former[place] != 0 {
       insert(
-        Int32(bitPattern: UInt32(former[place] >> 32)), Int32(truncatingIfNeeded: former[place] & 0xffff_ffff) - 1)
+        Int32(bitPattern: UInt32(former[place] >> 32)),
+        Int32(truncatingIfNeeded: former[place] & 0xffff_ffff) - 1)
     }
     former.deallocate()
   }

@@ -1,7 +1,7 @@
 // The client table: replicated state, the same at every correct replica after the same batches. It decides at
-// execution what is new, what is a repetition and what will never be executed. Kept true here: a client is known by
-// the order of its first execution, remembered for ever, with its last 16 sessions and the last 32 replies of the
-// current one.
+// execution what is new, what is a repetition and what will never be executed. Kept true here: a client is
+// known by the order of its first execution, remembered for ever, with its last 16 sessions and the last 32
+// replies of the current one.
 
 import Hashing
 import PBFT
@@ -44,7 +44,8 @@ struct CachedReply: BitwiseCopyable {
   var sequence: Int32 = -1
   /// -1 = no reply.
   var count: Int32 = -1
-  /// The content; or the address of a block (content, then room for its digest), and whether that digest is there.
+  /// The content; or the address of a block (content, then room for its digest), and whether that digest is
+  /// there.
   var words: (UInt64, UInt64) = (0, 0)
 
   @inline(__always)
@@ -169,8 +170,8 @@ final class ClientTable {
     cached.pointee.block.copyMemory(from: reply, byteCount: count)
   }
 
-  /// The reply to an executed request of the current session; nil once 32 later ones have been executed. Valid
-  /// until the next `finish`.
+  /// The reply to an executed request of the current session; nil once 32 later ones have been executed.
+  /// Valid until the next `finish`.
   func reply(_ index: Int, sequence: Int32) -> UnsafeRawBufferPointer? {
     guard sequence >= 0 else { return nil }
     let cached = replies[index] + Int(sequence & Int32(ClientTable.repliesRemembered - 1))

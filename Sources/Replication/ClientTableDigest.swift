@@ -1,5 +1,5 @@
-// The digest of the client table, by what changed: a leaf per client, a 16-ary tree of digests above. Kept true here:
-// the root depends on the records alone, not on when or how often it was asked for.
+// The digest of the client table, by what changed: a leaf per client, a 16-ary tree of digests above. Kept
+// true here: the root depends on the records alone, not on when or how often it was asked for.
 
 import Hashing
 import PBFT
@@ -97,9 +97,9 @@ extension ClientTable {
     return hasher.finalize()
   }
 
-  /// Client id, sessions from the oldest to the newest, replies by sequence: each with its count and its bytes,
-  /// padded to 16 with zeros, or the digest of a longer one. Integers big-endian. At most
-  /// 8 + 16 × 8 + 32 × (8 + 32) bytes.
+  /// Client id, sessions from the oldest to the newest, replies by sequence: each with its count and its
+  /// bytes, padded to 16 with zeros, or the digest of a longer one. Integers big-endian. At most 8 + 16 × 8 +
+  /// 32 × (8 + 32) bytes.
   private func leafDigest(_ index: Int, _ scratch: UnsafeMutableRawBufferPointer) -> Digest {
     let base = scratch.baseAddress.unsafelyUnwrapped
     let record = records[index]

@@ -1,8 +1,8 @@
-// Eligible requests and what their age means: forwarded once at half the request timeout, a reason to suspect the
-// primary at all of it (decision record 17).
+// Eligible requests and what their age means: forwarded once at half the request timeout, a reason to suspect
+// the primary at all of it (decision record 17).
 //
-// Kept true here: only a request that the primary could propose grows old; waiting in a queue that moves in order is no
-// reason for suspicion, being overtaken is; one timer for all requests, whatever their number.
+// Kept true here: only a request that the primary could propose grows old; waiting in a queue that moves in
+// order is no reason for suspicion, being overtaken is; one timer for all requests, whatever their number.
 
 import PBFT
 
@@ -47,7 +47,8 @@ extension Replica {
     }
   }
 
-  /// Forgets what has been executed anywhere, when the queue is full: one request that is stuck must not make it grow.
+  /// Forgets what has been executed anywhere, when the queue is full: one request that is stuck must not make
+  /// it grow.
   private func compactEligible() {
     var kept = 0
     var keptForwarded = 0
@@ -76,14 +77,18 @@ extension Replica {
     armRequestTimer()
   }
 
-  /// Sends each request that has waited for half the timeout to all replicas, once: the primary may not have it.
+  /// Sends each request that has waited for half the timeout to all replicas, once: the primary may not have
+  /// it.
   private func forwardOverdue() {
     let due = timers.now.nanoseconds - configuration.requestTimeoutNanoseconds / 2
     var sent = 0
-    while forwardedCount < eligible.count, eligible[forwardedCount].since <= due, sent < Replica.forwardBurst {
+    while forwardedCount < eligible.count, eligible[forwardedCount].since <= due, sent < Replica.forwardBurst
+    {
       let entry = eligible[forwardedCount]
       forwardedCount += 1
-      guard isWaiting(entry), !store.headers[entry.slot.index].pointee.flags.contains(.forwarded) else { continue }
+      guard isWaiting(entry), !store.headers[entry.slot.index].pointee.flags.contains(.forwarded) else {
+        continue
+      }
       store.headers[entry.slot.index].pointee.flags.insert(.forwarded)
       counts.requestsForwarded &+= 1
       emit(.forward(entry.slot))
@@ -92,8 +97,8 @@ extension Replica {
     isForwardingPaused = sent == Replica.forwardBurst
   }
 
-  /// Whether the oldest eligible request has waited for the timeout, and either no client request was executed for
-  /// as long, or one was that became eligible at least half the timeout later.
+  /// Whether the oldest eligible request has waited for the timeout, and either no client request was
+  /// executed for as long, or one was that became eligible at least half the timeout later.
   private func mustSuspect() -> Bool {
     guard !core.isSuspecting, !eligible.isEmpty else { return false }
     let timeout = configuration.requestTimeoutNanoseconds

@@ -1,5 +1,6 @@
-// Execution of committed batches, in order: the client table decides (decision record 6), the service executes, the
-// reply is kept and sent. Kept true here: whatever is decided here depends on replicated state and the batch alone.
+// Execution of committed batches, in order: the client table decides (decision record 6), the service
+// executes, the reply is kept and sent. Kept true here: whatever is decided here depends on replicated state
+// and the batch alone.
 
 import Hashing
 import PBFT
@@ -71,7 +72,9 @@ extension Replica {
       header.pointee.lane = -1
       state.pointee.holders &-= 1
     }
-    if record.pointee.eligibleAt > latestEligibleExecuted { latestEligibleExecuted = record.pointee.eligibleAt }
+    if record.pointee.eligibleAt > latestEligibleExecuted {
+      latestEligibleExecuted = record.pointee.eligibleAt
+    }
     removeFromLane(lane, session, sequence)
     moveReady(lane, session, sequence)
   }
@@ -86,7 +89,8 @@ extension Replica {
     sendReply(record.pointee, (record.pointee.newestConnection, record.pointee.olderConnection), count)
   }
 
-  /// Rule (e): the session becomes current, for a client without a record in a new one; false when the table is full.
+  /// Rule (e): the session becomes current, for a client without a record in a new one; false when the table
+  /// is full.
   private func beginSession(_ lane: Int32, _ session: Int32) -> Bool {
     let state = directory.lanes[Int(lane)]
     if state.pointee.record < 0 {
@@ -102,7 +106,9 @@ extension Replica {
       let slot = (directory.places[Int(lane)] + place).pointee
       guard slot != .none else { continue }
       let other = store.records[slot.index].pointee.session
-      if other != session, table.remembers(record, other) { takeFromLane(slot, lane) }
+      // Sessions follow each other: of others, only one that the client has begun since may still matter.
+      guard other != session else { continue }
+      if other != state.pointee.readySession || table.remembers(record, other) { takeFromLane(slot, lane) }
     }
     return true
   }
@@ -145,8 +151,8 @@ extension Replica {
 
   // MARK: Replies
 
-  /// Appends a reply whose content lies at the end of the arena, not yet committed, with room for a digest. Every
-  /// replica but the one asked for replies to a hashed request with the SHA-256 of the content.
+  /// Appends a reply whose content lies at the end of the arena, not yet committed, with room for a digest.
+  /// Every replica but the one asked for replies to a hashed request with the SHA-256 of the content.
   @inline(__always)
   private func sendReply(_ record: RequestRecord, _ connections: (ConnectionID, ConnectionID), _ count: Int) {
     var count = count
@@ -212,8 +218,8 @@ extension Replica {
 
   // MARK: Checkpoints
 
-  /// Digests the state after `sequence` (OSDI '99 §4.3): sequence, chain, service, client table, membership; never the
-  /// PBFT view or timing.
+  /// Digests the state after `sequence` (OSDI '99 §4.3): sequence, chain, service, client table, membership;
+  /// never the PBFT view or timing.
   func takeCheckpoint(_ sequence: SequenceNumber) {
     precondition(sequence == lastExecuted, "a checkpoint is of the state just reached")
     counts.checkpointsTaken &+= 1

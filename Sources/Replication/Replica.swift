@@ -1,8 +1,9 @@
-// One replica but for the world: requests and messages in, effects out. Batching around the ordering core (Fabric's
-// batch layer), the request store, the client table, execution and the services.
+// One replica but for the world: requests and messages in, effects out. Batching around the ordering core
+// (Fabric's batch layer), the request store, the client table, execution and the services.
 //
 // Kept true here: the same events at the same instants give the same effects, byte for byte. One event is
-// handled to completion; its effects are appended in the order in which they must happen. Confined to one thread.
+// handled to completion; its effects are appended in the order in which they must happen. Confined to one
+// thread.
 
 import Events
 import Hashing
@@ -22,8 +23,8 @@ public final class Replica: EventReceiver {
     case message(Message, from: ReplicaID)
     /// A peer has sent what the host could not read or verify: only counted.
     case invalid(Rejection, from: ReplicaID)
-    /// The host has handed over all of this turn. Batches are formed of what a whole burst has brought; so every
-    /// turn must end with it, a turn of nothing but timers as well.
+    /// The host has handed over all of this turn. Batches are formed of what a whole burst has brought; so
+    /// every turn must end with it, a turn of nothing but timers as well.
     case endOfTurn
     /// The replica's own timers.
     case batchTimeout
@@ -88,8 +89,8 @@ public final class Replica: EventReceiver {
   /// The latest instant at which a request that has been executed became eligible here, nanoseconds.
   @exclusivity(unchecked) var latestEligibleExecuted = Int64.min
 
-  /// A replica with a fresh state, not started. Precondition: `configuration.validate()` finds nothing, `id` is in the
-  /// membership, and the membership of `noops` is one replica.
+  /// A replica with a fresh state, not started. Precondition: `configuration.validate()` finds nothing, `id`
+  /// is in the membership, and the membership of `noops` is one replica.
   ///
   /// `timers`: of the replica alone; their expired events, and all others, reach it through an event manager.
   public init(
@@ -118,7 +119,8 @@ public final class Replica: EventReceiver {
     suspectTimer = timers.createTimer()
   }
 
-  /// The effects of the events since `effectsDone()`, in order. Valid until the next event or `effectsDone()`.
+  /// The effects of the events since `effectsDone()`, in order. Valid until the next event or
+  /// `effectsDone()`.
   public var effects: UnsafeBufferPointer<Effect> {
     UnsafeBufferPointer(start: outbox.base, count: outbox.count)
   }
@@ -131,7 +133,8 @@ public final class Replica: EventReceiver {
 
   /// The bytes of a reply among `effects`. Valid until the next event or `effectsDone()`.
   public func replyContent(_ reply: Reply) -> UnsafeRawBufferPointer {
-    precondition(Int(reply.contentOffset) + Int(reply.contentCount) <= arena.count, "the reply is of this turn")
+    precondition(
+      Int(reply.contentOffset) + Int(reply.contentCount) <= arena.count, "the reply is of this turn")
     return UnsafeRawBufferPointer(
       start: arena.base + Int(reply.contentOffset), count: Int(reply.contentCount))
   }
@@ -177,11 +180,13 @@ public final class Replica: EventReceiver {
   /// Where the replica stands. Allocates; not for every turn.
   public var status: ReplicaStatus {
     ReplicaStatus(
-      id: id, membershipID: membership.id, view: core.view, isActive: core.isActive, isPrimary: core.isPrimary,
+      id: id, membershipID: membership.id, view: core.view, isActive: core.isActive,
+      isPrimary: core.isPrimary,
       isSuspecting: core.isSuspecting, isViewAbandonable: core.isViewAbandonable, lastExecuted: lastExecuted,
       executedRequests: counts.requestsExecuted, stableCheckpoint: core.stableCheckpoint,
       certifiedCheckpoint: core.certifiedCheckpoint, chain: chain,
-      recentChain: (0..<chainLinks.count).map { chainLinks[$0] }, clients: table.count, storedRequests: waiting,
+      recentChain: (0..<chainLinks.count).map { chainLinks[$0] }, clients: table.count,
+      storedRequests: waiting,
       heldRequests: store.held, heldBytes: store.heldBytes, counters: counts)
   }
 

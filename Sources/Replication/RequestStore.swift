@@ -1,6 +1,7 @@
-// Where a replica keeps the bytes of requests: slots in flat tables, each with a block of memory whose size is a
-// power of two, reused with the slot. Kept true here: a slot lives as long as something refers to it (the client's
-// lane, the queue of the primary, each batch); count and bytes are bounded; in steady state nothing is allocated.
+// Where a replica keeps the bytes of requests: slots in flat tables, each with a block of memory whose size
+// is a power of two, reused with the slot. Kept true here: a slot lives as long as something refers to it
+// (the client's lane, the queue of the primary, each batch); count and bytes are bounded; in steady state
+// nothing is allocated.
 
 import PBFT
 
@@ -108,7 +109,8 @@ final class RequestStore {
       (block + request.data.count).copyMemory(from: tags, byteCount: request.authenticator.count)
     }
     record.pointee = RequestRecord(
-      digest: request.digest, block: block, eligibleAt: .min, client: request.client, session: request.session,
+      digest: request.digest, block: block, eligibleAt: .min, client: request.client,
+      session: request.session,
       sequence: request.sequence, operationID: request.operationID, replyServer: request.replyServer,
       membershipID: request.membershipID, dataCount: Int32(truncatingIfNeeded: request.data.count),
       contentOffset: Int32(truncatingIfNeeded: request.contentOffset),

@@ -1,4 +1,5 @@
-// What comes from clients and what goes back to them, as the pure replica sees it: fields, a digest and bytes.
+// What comes from clients and what goes back to them, as the pure replica sees it: fields, a digest and
+// bytes.
 
 import PBFT
 

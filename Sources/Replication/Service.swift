@@ -1,5 +1,5 @@
-// The replicated services. Kept true here: what a service does and replies depends on the batches executed so far
-// and on the request's content, and on nothing else.
+// The replicated services. Kept true here: what a service does and replies depends on the batches executed so
+// far and on the request's content, and on nothing else.
 
 import Hashing
 import PBFT
@@ -16,8 +16,8 @@ public enum Service: Hashable, Sendable {
   /// The largest reply a service may be asked for, in bytes.
   public static let maximumReplyBytes = 1 << 24
 
-  /// A fresh service. `replyBytes`: filler after `log`'s record, the whole reply of `null`; `counter` ignores it.
-  /// nil for an unknown name or an impossible size.
+  /// A fresh service. `replyBytes`: filler after `log`'s record, the whole reply of `null`; `counter` ignores
+  /// it. nil for an unknown name or an impossible size.
   public static func make(name: String, replyBytes: Int) -> Service? {
     guard (0...maximumReplyBytes).contains(replyBytes) else { return nil }
     switch name {
@@ -97,8 +97,8 @@ public struct LogService: Hashable, Sendable {
 
   init(fillerByteCount: Int) { self.fillerByteCount = fillerByteCount }
 
-  /// Appends a request. The record: UInt64 position (big-endian, the first is 1) ‖ first eight bytes of H_k, k being
-  /// the batch in progress; then the filler, zero bytes.
+  /// Appends a request. The record: UInt64 position (big-endian, the first is 1) ‖ first eight bytes of H_k,
+  /// k being the batch in progress; then the filler, zero bytes.
   @inline(__always)
   mutating func append(chain: UInt64, into reply: UnsafeMutableRawPointer) -> Int {
     position &+= 1
@@ -112,7 +112,8 @@ public struct LogService: Hashable, Sendable {
     reply.storeBytes(of: position.bigEndian, as: UInt64.self)
     reply.storeBytes(of: chain, toByteOffset: 8, as: UInt64.self)
     if fillerByteCount > 0 {
-      (reply + LogService.recordByteCount).initializeMemory(as: UInt8.self, repeating: 0, count: fillerByteCount)
+      (reply + LogService.recordByteCount).initializeMemory(
+        as: UInt8.self, repeating: 0, count: fillerByteCount)
     }
     return LogService.recordByteCount &+ fillerByteCount
   }
@@ -126,8 +127,8 @@ public struct CounterService: Hashable, Sendable {
 
   init() {}
 
-  /// Content: an increment of four bytes, big-endian; the sum wraps as in Java. Shorter content adds nothing and is
-  /// answered with an empty reply.
+  /// Content: an increment of four bytes, big-endian; the sum wraps as in Java. Shorter content adds nothing
+  /// and is answered with an empty reply.
   @inline(__always)
   mutating func add(_ content: UnsafeRawBufferPointer, into reply: UnsafeMutableRawPointer) -> Int {
     guard content.count >= 4 else { return 0 }

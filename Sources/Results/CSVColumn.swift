@@ -55,11 +55,14 @@ extension Bool: CSVCell {
 
 extension Date: CSVCell {
   public static var cellKind: String { "a UTC time such as 2026-01-31T12:00:00.000Z" }
-  /// UTC, ISO 8601, milliseconds.
-  public var cellText: String { formatted(Date.cellStyle) }
+  /// UTC, ISO 8601, to the nearest millisecond. A tenth of one is added because the formatter cuts.
+  public var cellText: String {
+    Date(timeIntervalSince1970: (timeIntervalSince1970 * 1000).rounded() / 1000 + 0.0001).formatted(
+      Date.cellStyle)
+  }
   public init?(cellText: String) {
     guard let value = try? Date.cellStyle.parse(cellText) else { return nil }
-    self = value
+    self.init(timeIntervalSince1970: (value.timeIntervalSince1970 * 1000).rounded() / 1000)
   }
   private static let cellStyle = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
 }

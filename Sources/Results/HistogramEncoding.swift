@@ -42,10 +42,9 @@ public enum HistogramEncoding {
     let layout = HistogramLayout(histogram)
     var counts: [UInt8] = []
     var nextSlot = 0
-    for recorded in histogram.recordedValues() {
-      let slot = layout.slot(of: recorded.value)
+    histogram.forEachRecordedSlot(layout) { slot, count in
       appendZeros(slot - nextSlot, to: &counts)
-      appendWord(Int64(clamping: recorded.count), to: &counts)
+      appendWord(Int64(clamping: count), to: &counts)
       nextSlot = slot + 1
     }
     if nextSlot == 0 { appendZeros(1, to: &counts) }
@@ -106,8 +105,7 @@ public enum HistogramEncoding {
         let (sum, overflow) = total.addingReportingOverflow(UInt64(word))
         guard slot < layout.slotCount, !overflow, sum <= UInt64(Int64.max) else { throw .counts }
         total = sum
-        let highestOfSlot = layout.lowestValue(ofSlot: slot) + (layout.width(ofSlot: slot) - 1)
-        guard histogram.record(highestOfSlot, count: UInt64(word)) else { throw .counts }
+        guard histogram.record(layout.highestValue(ofSlot: slot), count: UInt64(word)) else { throw .counts }
         slot += 1
       }
     }

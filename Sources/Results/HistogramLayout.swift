@@ -71,6 +71,9 @@ struct HistogramLayout: Equatable {
     UInt64(subBucket(ofSlot: slot)) << UInt64(bucket(ofSlot: slot) + unitMagnitude)
   }
 
+  /// The highest value that `slot` counts.
+  func highestValue(ofSlot slot: Int) -> UInt64 { lowestValue(ofSlot: slot) + (width(ofSlot: slot) - 1) }
+
   /// The number of values that `slot` counts.
   func width(ofSlot slot: Int) -> UInt64 {
     1 << UInt64(bucket(ofSlot: slot) + unitMagnitude)
@@ -83,5 +86,22 @@ struct HistogramLayout: Equatable {
   private func subBucket(ofSlot slot: Int) -> Int {
     let inHalf = slot & (subBucketHalfCount - 1)
     return slot < subBucketHalfCount ? inHalf : inHalf + subBucketHalfCount
+  }
+}
+
+extension Histogram where Count == UInt64 {
+  /// Calls `body` with every slot that counts something, ascending, and its count. The package's own iterator also adds
+  /// up count times value and traps where that leaves 64 bits, which a merged or a damaged file can do.
+  func forEachRecordedSlot(_ layout: HistogramLayout, _ body: (_ slot: Int, _ count: UInt64) -> Void) {
+    var rest = totalCount
+    var slot = 0
+    while rest > 0, slot < layout.slotCount {
+      let count = countForValue(layout.lowestValue(ofSlot: slot))
+      if count > 0 {
+        body(slot, count)
+        rest -= Swift.min(rest, count)
+      }
+      slot += 1
+    }
   }
 }

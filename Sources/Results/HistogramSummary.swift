@@ -74,15 +74,12 @@ extension Histogram where Count == UInt64 {
     values.reserveCapacity(ranks.count)
     var countSoFar = 0
     var sum = 0.0
-    // The iterator yields the highest equivalent value of each slot that has a count.
-    for recorded in recordedValues() {
-      countSoFar += Int(recorded.count)
+    forEachRecordedSlot(layout) { slot, count in
+      countSoFar += Int(count)
       while values.count < ranks.count, countSoFar >= ranks[values.count] {
-        values.append(Int(recorded.value))
+        values.append(Int(layout.highestValue(ofSlot: slot)))
       }
-      let width = layout.width(ofSlot: layout.slot(of: recorded.value))
-      let middle = recorded.value - (width - 1) + (width >> 1)
-      sum += Double(middle) * Double(recorded.count)
+      sum += Double(layout.lowestValue(ofSlot: slot) + layout.width(ofSlot: slot) >> 1) * Double(count)
     }
     return (values, sum / Double(totalCount))
   }

@@ -26,10 +26,11 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
     return result
   }
 
-  /// Uniform over the 2⁵³ multiples of 2⁻⁵³ in (0, 1]: never 0, so its logarithm is finite.
-  mutating func nextUnit() -> Double {
-    Double((next() >> 11) + 1) * 0x1p-53
-  }
+  /// Uniform over the 2⁵³ multiples of 2⁻⁵³ in (0, 1].
+  mutating func nextUnit() -> Double { Self.unit(next()) }
+
+  /// The upper 53 bits, counted from 1: never 0, so the logarithm is finite.
+  static func unit(_ bits: UInt64) -> Double { Double((bits >> 11) + 1) * 0x1p-53 }
 }
 
 /// splitmix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014).

@@ -9,8 +9,9 @@ struct KeysCommand: ParsableCommand {
     abstract: "Write the keys of a cluster and of its clients.",
     discussion: """
       Writes DIR/keys/: cluster.id, replicas.pub, replica<id>.key for each replica of the configuration, \
-      clients.secret and clients.pub, readable by their owner only; nothing is overwritten. Give each replica \
-      its own key file, cluster.id and the two .pub files, and the machine that generates load clients.secret.
+      clients.secret and clients.pub, readable by their owner only; nothing is overwritten. Give each \
+      replica its own key file, cluster.id and the two .pub files, and the machine that generates load \
+      clients.secret.
 
       Example:
 

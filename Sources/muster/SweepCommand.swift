@@ -17,8 +17,8 @@ struct SweepCommand: AsyncParsableCommand {
         muster sweep --resume --out results/mine
 
       A sweep that was stopped or killed goes on with --resume: only the point in progress is measured \
-      again. Exit codes: 0 all points finished (void ones included), 1 when any failed its audit or its target, \
-      64 usage, 66 missing input, 73 the output folder cannot be made, 130 interrupted.
+      again. Exit codes: 0 all points finished (void ones included), 1 when any failed its audit or its \
+      target, 64 usage, 66 missing input, 73 the output folder cannot be made, 130 interrupted.
       """)
 
   @Argument(help: "Scenario file in YAML. Without it the embedded default scenario.")

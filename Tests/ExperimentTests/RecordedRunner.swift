@@ -39,7 +39,7 @@ final class RecordedRunner: PointRunning {
     return try probeHook(parameters)
   }
 
-  func calibrate(_ parameters: PointParameters) async throws -> Double {
+  func calibrate(_ parameters: PointParameters) async throws -> Double? {
     recorded.withLock { $0.append(.calibration(parameters.signatureMode)) }
     return 1_000_000
   }

@@ -11,7 +11,7 @@ final class RecordedConsole: Sendable {
   private let written = Mutex("")
   var text: String { written.withLock { $0 } }
   func console(isTerminal: Bool) -> Console {
-    Console(isTerminal: isTerminal, width: 80) { text in self.written.withLock { $0 += text } }
+    Console(isTerminal: isTerminal, width: 100) { text in self.written.withLock { $0 += text } }
   }
 }
 
@@ -237,7 +237,7 @@ struct SweepTests {
       #expect(terminal.text.contains("measurement 1.5 s, 42 answered"))
       #expect(terminal.text.hasSuffix("\r\u{1B}[K"), "the line is gone at the end")
       let updates: [Substring] = terminal.text.split(separator: "\r")
-      #expect(updates.dropFirst().allSatisfy { $0.count <= 3 + 79 })
+      #expect(updates.dropFirst().allSatisfy { $0.count <= 3 + 99 })
     }
   }
 }

@@ -17,8 +17,8 @@ struct SourceText {
   var lineCount: Int { lines.last == "" ? lines.count - 1 : lines.count }
 }
 
-/// Copies a text, replacing everything inside comments and string literals but line ends by spaces. Code inside
-/// a string's interpolation counts as string. Works on bytes: all that matters here is ASCII.
+/// Copies a text, replacing everything inside comments and string literals but line ends by spaces. Code
+/// inside a string's interpolation counts as string. Works on bytes: all that matters here is ASCII.
 private struct Blanker {
   private let input: [UInt8]
   private var output: [UInt8] = []

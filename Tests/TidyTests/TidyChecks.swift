@@ -27,7 +27,7 @@ enum TidyChecks {
     let modifiers = /(?:@\w+(?:\([^)]*\))?\s+|(?:public|package|internal|fileprivate|private)\s+)*/
     let kinds = /(?:(?:typealias|struct|class|enum|protocol|let|var|func)\s+)?/
     var found: [(line: Int, module: String)] = []
-    for (index, line) in text.codeLines.enumerated() {
+    for (index, line) in text.codeLines.enumerated() where line.contains("import") {
       for statement in line.split(separator: ";") {
         let code = statement.drop(while: \.isWhitespace)
         guard let start = code.prefixMatch(of: modifiers)?.range.upperBound else { continue }

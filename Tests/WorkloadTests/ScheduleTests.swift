@@ -193,7 +193,8 @@ struct ScheduleTests {
     for text in Self.shapes + ["burst:1000"] {
       var schedule = Schedule(arrival: try arrival(text), ratePerSecond: 997.3, seed: 4)
       var counted = [Int](repeating: 0, count: windows.count)
-      // None of the shapes makes more than this due in five seconds; a schedule that stands still must not hang.
+      // None of the shapes makes more than this due in five seconds; a schedule that stands still must not
+      // hang.
       for _ in 0..<20_000 {
         let due = schedule.next()
         for index in windows.indices where windows[index].contains(due) { counted[index] += 1 }

@@ -44,4 +44,10 @@ struct SeededGeneratorTests {
     #expect(abs(mean - 0.5) < 0.004)
     #expect(abs(squares / Double(count) - mean * mean - 1.0 / 12) < 0.002)
   }
+
+  @Test("the least unit number is not 0, and the greatest is 1")
+  func unitBounds() {
+    #expect(SeededGenerator.unit(0) == 0x1p-53)
+    #expect(SeededGenerator.unit(.max) == 1)
+  }
 }

@@ -9,7 +9,7 @@ import ServiceClient
 import Workload
 
 /// Drives sessions by a plan. Belongs to the sessions' event loop; one run per generator.
-public final class LoadGenerator: SessionsObserver, @unchecked Sendable {
+public final class OpenLoop: SessionsObserver, @unchecked Sendable {
   /// Called on the loop when the measurement begins and when it ends.
   public var onMeasurement: ((_ begins: Bool) -> Void)?
   /// Called on the loop once per second with the second that has ended.
@@ -325,9 +325,9 @@ public final class LoadGenerator: SessionsObserver, @unchecked Sendable {
 
 /// Wakes a generator from the loop's timers.
 private final class TickHandler: NIOScheduledCallbackHandler, Sendable {
-  private let generator: LoadGenerator
+  private let generator: OpenLoop
 
-  init(generator: LoadGenerator) { self.generator = generator }
+  init(generator: OpenLoop) { self.generator = generator }
 
   func handleScheduledCallback(eventLoop: some EventLoop) { generator.tick() }
 }

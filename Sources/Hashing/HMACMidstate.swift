@@ -2,7 +2,6 @@
 // only the two chaining values after the padded key blocks are kept. A tag of a 32-byte digest is two compressions.
 
 import CLibcrypto
-import Hashing
 import PBFT
 
 /// A key of HMAC-SHA256 as its two midstates; a value of 64 bytes without references. It makes the same tags as
