@@ -109,6 +109,7 @@ final class EmbeddedCluster: Sendable {
   }
 
   func stop() async {
+    for replica in replicas { try? await replica.expectEnd().get() }
     for replica in replicas { try? await replica.stop().get() }
     try? await group.shutdownGracefully()
   }

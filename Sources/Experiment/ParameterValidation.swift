@@ -60,6 +60,9 @@ extension PointParameters {
     checks.require(
       signing == .inline || signatureMode != "none", .signing, signing.rawValue,
       "inline, because there is nothing to sign ahead with signatures none")
+    checks.require(
+      signing == .inline || outstanding == 1, .signing, signing.rawValue,
+      "inline with more than one request outstanding per session: their order is not known ahead")
     checks.require((1...65_536).contains(batchSize), .batchSize, batchSize)
     checks.require((1...1_000_000).contains(checkpointPeriod), .checkpointPeriod, checkpointPeriod)
     checks.require((2...1024).contains(logMultiplier), .logMultiplier, logMultiplier)

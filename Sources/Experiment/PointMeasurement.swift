@@ -43,6 +43,8 @@ struct PointMeasurement {
   var audit = TargetAudit()
   /// Whether every reply was checked by this run.
   var isAudited: Bool
+  /// Processor time of signing ahead, in seconds; nil when requests are signed as they are sent.
+  var signAheadSeconds: Double?
   /// Why the target failed, if it did.
   var targetFailure: String?
 
@@ -136,6 +138,7 @@ struct PointMeasurement {
     if let batches = use.batches, let ordered = use.requests, batches > 0 {
       row.batchMean = Double(ordered) / Double(batches)
     }
+    row.signAheadCPUSeconds = signAheadSeconds
     row.residentBytesMax = use.residentBytes
     row.stealShare = use.stealShare
   }

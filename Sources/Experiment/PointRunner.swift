@@ -47,9 +47,11 @@ public struct EmbeddedPointRunner: PointRunning {
         try await party.connect()
         let loops = Array(cluster.group.makeIterator()) + [party.loop]
         let window = MeasurementWindow(cluster: cluster, loops: loops)
+        let plan = parameters.plan(rate: targetOpsPerSecond, seed: seed, auditBase: 0)
+        let signAheadSeconds = parameters.signing == .ahead ? try await party.signAhead(plan) : nil
         let started = Date()
         let outcome = try await party.run(
-          parameters.plan(rate: targetOpsPerSecond, seed: seed, auditBase: 0),
+          plan,
           onMeasurement: { window.mark(begins: $0) },
           onSecond: { report(.second($0, $1, parameters)) })
         let ended = Date()
@@ -57,6 +59,7 @@ public struct EmbeddedPointRunner: PointRunning {
         var measurement = PointMeasurement(
           parameters: parameters, rate: targetOpsPerSecond, ceiling: ceilingOpsPerSecond, outcome: outcome,
           isAudited: parameters.audit && parameters.service == .log)
+        measurement.signAheadSeconds = signAheadSeconds
         measurement.use = await window.use(primaryOf: cluster.membership)
         let finals = try await settled(cluster)
         measurement.audit = TargetAudit.comparing(

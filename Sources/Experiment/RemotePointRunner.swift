@@ -45,16 +45,19 @@ public struct RemotePointRunner: PointRunning {
       secrets: target.secrets, readOnlyRequests: target.folder.system.hasReadOnlyRequests ?? false)
     return try await closing(party.stop) {
       try await party.connect()
-      let started = Date()
       let base = before.map(\.executedRequests).max() ?? 0
+      let plan = resolved.plan(rate: targetOpsPerSecond, seed: seed, auditBase: base)
+      let signAheadSeconds = resolved.signing == .ahead ? try await party.signAhead(plan) : nil
+      let started = Date()
       let outcome = try await party.run(
-        resolved.plan(rate: targetOpsPerSecond, seed: seed, auditBase: base),
+        plan,
         onSecond: { report(.second($0, $1, resolved)) })
       let ended = Date()
       report(LiveStatus(phase: .audit))
       var measurement = PointMeasurement(
         parameters: resolved, rate: targetOpsPerSecond, ceiling: ceilingOpsPerSecond, outcome: outcome,
         isAudited: resolved.audit && resolved.service == .log)
+      measurement.signAheadSeconds = signAheadSeconds
       do {
         let after = try await settled(target, on: party.loop)
         measurement.audit = TargetAudit.comparing(

@@ -333,35 +333,41 @@ private final class TickHandler: NIOScheduledCallbackHandler, Sendable {
 }
 
 /// Sessions that can take a request, kept by connection: within a turn requests go to one connection as far as its
-/// sessions reach, so that they share a flush, and the next turn takes the next connection.
+/// sessions reach, so that they share a flush, and the next turn takes the next connection. Within a connection the
+/// session that has been free for longest is next, so that all of them take part.
 struct FreeSessions: ~Copyable {
-  private let stacks: UnsafeMutablePointer<Int32>
+  private let rings: UnsafeMutablePointer<Int32>
+  private let heads: UnsafeMutablePointer<Int32>
   private let counts: UnsafeMutablePointer<Int32>
   private let connections: Int
-  private let stackCapacity: Int
+  private let capacity: Int
   private var current = 0
-  private(set) var count: Int
+  private(set) var count = 0
 
   init(sessions: Int, connections: Int, outstanding: Int) {
     self.connections = connections
-    stackCapacity = (sessions + connections - 1) / connections * outstanding
-    stacks = .allocate(capacity: stackCapacity * connections)
+    capacity = (sessions + connections - 1) / connections * outstanding
+    rings = .allocate(capacity: capacity * connections)
+    heads = .allocate(capacity: connections)
+    heads.initialize(repeating: 0, count: connections)
     counts = .allocate(capacity: connections)
     counts.initialize(repeating: 0, count: connections)
-    count = 0
     for _ in 0..<outstanding {
-      for session in stride(from: sessions - 1, through: 0, by: -1) { give(session) }
+      for session in 0..<sessions { give(session) }
     }
   }
 
   deinit {
-    stacks.deallocate()
+    rings.deallocate()
+    heads.deallocate()
     counts.deallocate()
   }
 
   mutating func give(_ session: Int) {
     let connection = session % connections
-    stacks[connection * stackCapacity + Int(counts[connection])] = Int32(session)
+    var tail = Int(heads[connection]) + Int(counts[connection])
+    if tail >= capacity { tail -= capacity }
+    rings[connection * capacity + tail] = Int32(session)
     counts[connection] += 1
     count += 1
   }
@@ -372,9 +378,11 @@ struct FreeSessions: ~Copyable {
   mutating func take() -> Int? {
     guard count > 0 else { return nil }
     while counts[current] == 0 { rotate() }
+    let head = Int(heads[current])
+    heads[current] = head + 1 == capacity ? 0 : Int32(head + 1)
     counts[current] -= 1
     count -= 1
-    return Int(stacks[current * stackCapacity + Int(counts[current])])
+    return Int(rings[current * capacity + head])
   }
 }
 

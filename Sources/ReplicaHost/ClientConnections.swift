@@ -40,7 +40,8 @@ final class ClientConnections: LinkOwner, @unchecked Sendable {
   private var dirty: [UInt32] = []
   private let maximumFrameBytes: Int
   private let queueLimitBytes: Int
-  private weak var delegate: (any ClientConnectionsDelegate)?
+  /// Owns this object, so it lives longer.
+  private unowned(unsafe) let delegate: any ClientConnectionsDelegate
 
   init(maximumFrameBytes: Int, queueLimitBytes: Int, delegate: any ClientConnectionsDelegate) {
     self.maximumFrameBytes = maximumFrameBytes
@@ -84,12 +85,12 @@ final class ClientConnections: LinkOwner, @unchecked Sendable {
     let index = link.number
     let connection = ConnectionID(rawValue: entries[Int(index)].generation << Self.indexBits | index)
     var offset = 0
-    delegate?.clientsBurstBegins(self)
+    delegate.clientsBurstBegins(self)
     scan: while offset < bytes.count {
       switch ClientFrame.decode(UnsafeRawBufferPointer(rebasing: bytes[offset...]), maximumLength: maximumFrameBytes) {
       case .frame(let frame, let byteCount):
         offset += byteCount
-        if delegate?.clients(self, frame: frame, connection: connection) != true, countSenseless(link) {
+        if delegate.clients(self, frame: frame, connection: connection) == false, countSenseless(link) {
           return bytes.count
         }
       case .incomplete:
@@ -104,7 +105,7 @@ final class ClientConnections: LinkOwner, @unchecked Sendable {
         break scan
       }
     }
-    delegate?.clientsBurstEnded(self)
+    delegate.clientsBurstEnded(self)
     return offset
   }
 

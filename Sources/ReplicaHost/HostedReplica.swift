@@ -114,6 +114,11 @@ public final class HostedReplica: @unchecked Sendable {
     loop.submit { [self] in (listeners[1].port, listeners[0].port) }
   }
 
+  /// Tells the replica that its peers are about to stop, so that it does not complain about them.
+  public func expectEnd() -> EventLoopFuture<Void> {
+    loop.submit { [self] in mesh.expectEnd() }
+  }
+
   /// Closes every link and stops delivering. Idempotent.
   public func stop() -> EventLoopFuture<Void> {
     loop.submit { [self] in

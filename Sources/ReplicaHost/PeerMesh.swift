@@ -77,7 +77,8 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
   private let authentication: ReplicaAuthentication
   private let loop: any EventLoop
   private let logger: Logger
-  private weak var delegate: (any PeerMeshDelegate)?
+  /// Owns this object, so it lives longer.
+  private unowned(unsafe) let delegate: any PeerMeshDelegate
   private var peers: [Peer]
   private var strangers: [ObjectIdentifier: AcceptedPeer] = [:]
   private var dialled: [UInt32: PeerSession] = [:]
@@ -111,6 +112,9 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
   func start() {
     for peer in peers { peer.dialer?.start() }
   }
+
+  /// From now on lost links are nobody's fault: the cluster is being taken down.
+  func expectEnd() { isStopped = true }
 
   func stop() {
     isStopped = true
@@ -212,7 +216,7 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
 
   fileprivate func receive(_ bytes: UnsafeRawBufferPointer, on session: PeerSession) -> Int {
     var offset = 0
-    delegate?.meshBurstBegins(self)
+    delegate.meshBurstBegins(self)
     if session.opener == nil {
       do throws(LinkError) {
         guard let hello = try LinkHello.decode(bytes) else { return 0 }
@@ -238,12 +242,12 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
     while offset < bytes.count {
       switch session.opener!.open(UnsafeRawBufferPointer(rebasing: bytes[offset...])) {
       case .incomplete:
-        delegate?.meshBurstEnded(self)
+        delegate.meshBurstEnded(self)
         return offset
       case .body(let body, let byteCount):
         counters.framesReceived += 1
         if !session.isEstablished { establish(session) }
-        guard body.isEmpty || delegate?.mesh(self, body: body, from: session.peer!) != false else {
+        guard body.isEmpty || delegate.mesh(self, body: body, from: session.peer!) else {
           counters.malformedFrames += 1
           session.link.close(.malformed("a body that cannot be read"))
           return bytes.count
@@ -256,7 +260,7 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
         return bytes.count
       }
     }
-    delegate?.meshBurstEnded(self)
+    delegate.meshBurstEnded(self)
     return offset
   }
 
@@ -275,7 +279,7 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
       body.withUnsafeReadableBytes { seal(bytes: $0, on: session) }
     }
     session.link.flush()
-    delegate?.meshPeersChanged(self)
+    delegate.meshPeersChanged(self)
   }
 
   fileprivate func lost(_ session: PeerSession, _ closure: LinkClosure) {
@@ -285,7 +289,7 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
     peers[index].session = nil
     counters.lostLinks += 1
     if !isStopped { complain("lost the link to replica \(peers[index].id.rawValue): \(closure)") }
-    delegate?.meshPeersChanged(self)
+    delegate.meshPeersChanged(self)
   }
 
   /// Logs each complaint once.

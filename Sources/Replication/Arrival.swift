@@ -35,7 +35,8 @@ extension Replica {
       }
       let held = directory.place(lane, sequence).pointee
       if held != .none {
-        return isRequest(held, session, sequence) ? .stored(held) : refuse(.placeTaken)
+        if isRequest(held, session, sequence) { return .stored(held) }
+        guard !forwarded, isUnseen(state, session) else { return refuse(.placeTaken) }
       }
       if !forwarded, Int(state.pointee.outstanding) >= configuration.maximumOutstandingPerClient {
         return refuse(.clientQuota)
@@ -92,6 +93,10 @@ extension Replica {
     return sequence == last &+ 1 ? .next : .gap
   }
 
+  private func isUnseen(_ lane: UnsafeMutablePointer<Lane>, _ session: Int32) -> Bool {
+    lane.pointee.record < 0 || !table.remembers(Int(lane.pointee.record), session)
+  }
+
   func isTooFarAhead(_ lane: UnsafeMutablePointer<Lane>, _ sequence: Int32) -> Bool {
     Int(sequence) - Int(lane.pointee.lastSequence) > Lane.width
   }
@@ -134,6 +139,9 @@ extension Replica {
     }
     counts.requestsStored &+= 1
     directory.lanes[Int(lane)].pointee.holders &+= 1
+    // The client has begun another session: what it left in this place is of an older one.
+    let abandoned = directory.place(lane, request.sequence).pointee
+    if abandoned != .none { giveUp(abandoned, lane) }
     directory.lanes[Int(lane)].pointee.outstanding &+= 1
     waiting &+= 1
     putInLane(slot, lane, [.stored])

@@ -87,7 +87,7 @@ public final class Replica: EventReceiver {
   /// When the last batch with a client request that was executed came, nanoseconds.
   @exclusivity(unchecked) var lastRequestExecutedAt: Int64 = 0
   /// The latest instant at which a request that has been executed became eligible here, nanoseconds.
-  @exclusivity(unchecked) var latestEligibleExecuted = Int64.min
+  @exclusivity(unchecked) var latestEligibleExecuted = Int64.min / 2
 
   /// A replica with a fresh state, not started. Precondition: `configuration.validate()` finds nothing, `id`
   /// is in the membership, and the membership of `noops` is one replica.

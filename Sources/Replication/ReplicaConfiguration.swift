@@ -57,13 +57,19 @@ public struct ReplicaConfiguration: Hashable, Sendable {
     check((1...65_536).contains(checkpointPeriod), "checkpoint period must be 1...65536")
     check((2...64).contains(logMultiplier), "log multiplier must be 2...64")
     check((64...64 << 20).contains(maximumRequestBytes), "request bytes must be 64...64 MiB")
-    check((batchSize...1 << 20).contains(maximumBatchRequests), "a batch must have room for the batch size")
+    check((1...1 << 20).contains(maximumBatchRequests), "requests of a batch must be 1...2^20")
+    check(maximumBatchRequests >= batchSize, "a batch must have room for the batch size")
     check(
-      (maximumRequestBytes...1 << 30).contains(maximumBatchBytes), "a batch must have room for one request")
+      checkpointPeriod.multipliedReportingOverflow(by: logMultiplier).partialValue <= 1 << 20,
+      "checkpoint period times log multiplier must be at most 2^20")
+    check(
+      maximumBatchRequests.multipliedFullWidth(by: checkpointPeriod &* logMultiplier).low <= 1 << 28,
+      "requests of a batch times batches in the log must be at most 2^28")
+    check((1...1 << 30).contains(maximumBatchBytes), "bytes of a batch must be 1...1 GiB")
+    check(maximumBatchBytes >= maximumRequestBytes, "a batch must have room for one request")
     check((1...1 << 24).contains(maximumStoredRequests), "stored requests must be 1...2^24")
-    check(
-      (maximumStoredRequests...1 << 26).contains(maximumHeldRequests),
-      "requests held must be at least those stored")
+    check((1...1 << 26).contains(maximumHeldRequests), "requests held must be 1...2^26")
+    check(maximumHeldRequests >= maximumStoredRequests, "requests held must be at least those stored")
     check(maximumHeldBytes >= maximumBatchBytes, "bytes held must have room for one batch")
     check((1...32).contains(maximumOutstandingPerClient), "outstanding requests per client must be 1...32")
     check((1...1 << 24).contains(maximumClients), "clients must be 1...2^24")

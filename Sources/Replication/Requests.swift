@@ -115,7 +115,7 @@ public enum Refusal: UInt8, Hashable, Sendable, CaseIterable {
   case storeFull
   /// The client table is full and the client is not in it.
   case clientTableFull
-  /// Another request of this client holds its place.
+  /// A request of another session of this client, not known to be older, holds its place.
   case placeTaken
   /// More bytes than a request may have.
   case tooLarge

@@ -116,6 +116,20 @@ struct NormalCaseTests {
     for honest in 0...2 { #expect(cluster.executed[honest].count == 1) }
   }
 
+  @Test("commits for another digest do not count towards a prepared batch", arguments: [true, false])
+  func commitsForAnotherDigest(early: Bool) {
+    let cluster = OrderingCluster(replicas: 4)
+    let lie = Message.commit(Commit(view: .zero, sequence: SequenceNumber(1), digest: digest(66)))
+    if early { for liar in [1, 2] { cluster.deliver(lie, from: liar, to: 3) } }
+    cluster.propose(1)
+    cluster.deliver { !$0.message.isCommit }
+    if !early { for liar in [1, 2] { cluster.deliver(lie, from: liar, to: 3) } }
+    // Prepared, and with its own commit and the primary's: one fewer than a quorum, whatever the liars say.
+    cluster.deliver { $0.to == 3 && $0.from == 0 }
+    #expect(cluster.executed[3].isEmpty)
+    #expect(cluster.rejections[3].isEmpty)
+  }
+
   @Test("the first vote of a replica counts and repetitions do not")
   func duplicateVotes() {
     let cluster = OrderingCluster(replicas: 4)
@@ -130,7 +144,8 @@ struct NormalCaseTests {
     #expect(cluster.rejections[0].last == .conflictingVote)
   }
 
-  @Test("a second pre-prepare for a number changes nothing, gives its batch back, and shows the primary faulty")
+  @Test(
+    "a second pre-prepare for a number changes nothing, gives its batch back, and shows the primary faulty")
   func conflictingPrePrepare() {
     let cluster = OrderingCluster(replicas: 4)
     cluster.propose(1)

@@ -153,6 +153,26 @@ struct ClientTableTests {
     for index in 1...3 { #expect(cluster.replicas[index].status.storedRequests == 0) }
   }
 
+  @Test(
+    "a request known only from its batch goes with it, unless the client has sent it too",
+    arguments: [true, false])
+  func gapAfterCheckpoint(sentByClient: Bool) {
+    let cluster = ReplicaCluster()
+    let early = Request(client: 1, sequence: 1)
+    ordered([Request(client: 1, sequence: 0), Request(client: 2)], on: cluster, sequence: 1)
+    ordered([Request(client: 1, sequence: 2)], on: cluster, sequence: 2)
+    if sentByClient { cluster.submit(Request(client: 1, sequence: 2), to: [1, 2, 3]) }
+    ordered([Request(client: 3)], on: cluster, sequence: 3)
+    ordered([Request(client: 4)], on: cluster, sequence: 4)
+    for index in 1...3 {
+      #expect(cluster.stable[index] == [SequenceNumber(4)])
+      #expect(cluster.replicas[index].status.heldRequests == (sentByClient ? 1 : 0))
+      #expect(cluster.replicas[index].status.storedRequests == (sentByClient ? 1 : 0))
+    }
+    ordered([early, Request(client: 1, sequence: 2)], on: cluster, sequence: 5)
+    for index in 1...3 { #expect(cluster.replicas[index].status.executedRequests == 6) }
+  }
+
   @Test("(e) an unseen session becomes current with any first sequence", arguments: [0, 1, 77, Int32.max])
   func unseenSession(first: Int32) {
     let cluster = ReplicaCluster()

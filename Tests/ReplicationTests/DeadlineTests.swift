@@ -1,6 +1,7 @@
 import PBFT
-import Replication
 import Testing
+
+@testable import Replication
 
 @Suite("Eligible requests, forwarding and suspicion (decision record 17)")
 struct DeadlineTests {
@@ -123,6 +124,22 @@ struct DeadlineTests {
     #expect(cluster.suspected == [[], [.zero], [.zero], [.zero]])
   }
 
+  @Test("requests that were never eligible here overtake nobody")
+  func neverEligible() {
+    let cluster = cluster()
+    cluster.isLost = { $0.packet.isForward }
+    cluster.submit(Request(client: 1), to: [1])
+    for step in 0..<30 as Range<Int32> {
+      // Another session's request holds the place of each at replica 1, so it knows them from their batches alone.
+      cluster.submit(Request(client: 2 + step, session: 8), to: [1])
+      cluster.submit(Request(client: 2 + step, session: 9), to: [0, 2, 3])
+      cluster.run()
+      cluster.advance(byNanoseconds: timeout / 10)
+    }
+    #expect(cluster.replicas[1].status.executedRequests == 30)
+    #expect(cluster.suspected[1].isEmpty)
+  }
+
   @Test("being overtaken by requests of the same age is not censorship")
   func sameAge() {
     let cluster = cluster()
@@ -180,8 +197,21 @@ struct DeadlineTests {
     }
     #expect(cluster.replicas[1].status.executedRequests == 6_400)
     cluster.advance(byNanoseconds: timeout)
+    #expect(cluster.replicas[1].eligible.capacity <= 1_024)
     #expect(cluster.forwarded[1].map(\.client) == [1_000_000])
     #expect(cluster.suspected[1] == [.zero])
+  }
+
+  @Test("a request first known from a rejected batch grows old like any other when its client sends it")
+  func afterRejectedBatch() {
+    let cluster = cluster()
+    let prePrepare = PrePrepare(view: .zero, sequence: SequenceNumber(1), digest: .zero, batch: .none)
+    cluster.deliver(.prePrepare(prePrepare, [Request(client: 1)]), from: 0, to: 1)
+    cluster.submit(Request(client: 1), to: [1])
+    cluster.run()
+    cluster.advance(byNanoseconds: timeout / 2)
+    #expect(cluster.forwarded[1] == [Request(client: 1)])
+    #expect(cluster.replicas.allSatisfy { $0.status.executedRequests == 1 })
   }
 
   @Test("a burst that grows old together is forwarded in portions")

@@ -21,6 +21,8 @@ struct StoreTests {
     for sequence in 0..<40 as Range<Int32> { cluster.submit(Request(client: 1, sequence: sequence), to: [0]) }
     #expect(cluster.replicas[0].status.storedRequests == 32)
     #expect(cluster.counters(0).refused(.clientQuota) == 8)
+    cluster.arrive(Request(client: 1, sequence: 32), at: 0, connection: .none)
+    #expect(cluster.replicas[0].status.storedRequests == 33, "another replica vouches that its client waits")
     #expect(refusal(cluster.arrive(Request(client: 2), at: 0, connection: connection)) == nil)
   }
 
@@ -129,25 +131,34 @@ struct StoreTests {
   func abandonedSession() {
     let cluster = ReplicaCluster()
     // Session 1 is never executed; its second request waits for what never comes.
-    cluster.isLost = { _ in true }
     cluster.submit(Request(client: 1, session: 1, sequence: 0), to: [1])
-    cluster.submit(Request(client: 1, session: 1, sequence: 3), to: [0, 1, 2, 3])
+    cluster.submit(Request(client: 1, session: 1, sequence: 3), to: [1])
     cluster.run()
-    cluster.isLost = { _ in false }
+    #expect(cluster.replicas[1].status.storedRequests == 2)
     for sequence in 0...4 as ClosedRange<Int32> {
       cluster.submit(Request(client: 1, session: 2, sequence: sequence))
       cluster.run()
     }
     #expect(cluster.replicas[1].status.executedRequests == cluster.replicas[0].status.executedRequests)
-    #expect(cluster.answers[1].map(\.session).suffix(4) == [2, 2, 2, 2])
+    #expect(cluster.answers[1].map(\.sequence) == [0, 1, 2, 3, 4])
+    #expect(cluster.replicas[1].status.storedRequests == 0)
   }
 
-  @Test("two sessions do not share a place in the lane")
+  @Test("a client's new session takes the place of what an older one left, if the client itself brings it")
   func placeTaken() {
     let cluster = ReplicaCluster()
-    cluster.arrive(Request(client: 1, session: 1, sequence: 0), at: 1, connection: connection)
-    let other = cluster.arrive(Request(client: 1, session: 2, sequence: 64), at: 1, connection: connection)
-    #expect(refusal(other) == .placeTaken)
+    let newer = Request(client: 1, session: 2, sequence: 64)
+    cluster.submit(Request(client: 1, session: 1, sequence: 0), to: [1])
+    #expect(refusal(cluster.arrive(newer, at: 1, connection: .none)) == .placeTaken)
+    #expect(refusal(cluster.arrive(newer, at: 1, connection: connection)) == nil)
+    #expect(cluster.replicas[1].status.storedRequests == 1)
+    #expect(cluster.replicas[1].storedRequest(client: 1, session: 2, sequence: 64) != nil)
+    // Of the session in progress, it does not: the other one is newer.
+    cluster.submit(Request(client: 2, session: 1, sequence: 0))
+    cluster.run()
+    cluster.submit(Request(client: 2, session: 2, sequence: 66), to: [1])
+    let late = Request(client: 2, session: 1, sequence: 2)
+    #expect(refusal(cluster.arrive(late, at: 1, connection: connection)) == .placeTaken)
   }
 
   @Test("reconfiguration and, unless they are on, unordered requests are refused and counted")
@@ -162,25 +173,55 @@ struct StoreTests {
     #expect(cluster.answers[0].isEmpty)
   }
 
-  @Test("strangers whose requests are forgotten leave nothing behind")
+  @Test("strangers whose requests are forgotten leave nothing behind and hide nobody")
   func strangers() {
     let cluster = ReplicaCluster {
-      $0.maximumClients = 10
-      $0.maximumStoredRequests = 100
-      $0.maximumHeldRequests = 100
+      $0.batchSize = 1_000
+      $0.maximumStoredRequests = 800
+      $0.maximumHeldRequests = 800
     }
-    // Requests of 5,000 clients in batches that are rejected, many at a time.
-    for round in 0..<100 as Range<Int32> {
-      let requests = (0..<50).map { Request(client: round * 50 + $0) }
+    let residents = (0..<200).map { Request(client: $0 * 7) }
+    for request in residents { cluster.submit(request, to: [2]) }
+    // Requests of 6,000 clients in batches that are rejected, many at a time.
+    for round in 0..<20 as Range<Int32> {
+      let requests = (0..<300).map { Request(client: 100_000 + round * 300 + $0) }
       let prePrepare = PrePrepare(view: .zero, sequence: SequenceNumber(1), digest: .zero, batch: .none)
       cluster.deliver(.prePrepare(prePrepare, requests), from: 0, to: 2)
     }
-    #expect(cluster.counters(2).rejected(.digestMismatch) == 100)
-    #expect(cluster.replicas[2].status.heldRequests == 0)
-    #expect(cluster.replicas[2].status.clients == 0)
-    cluster.submit(clients: 0..<10)
+    #expect(cluster.counters(2).rejected(.digestMismatch) == 20)
+    #expect(cluster.replicas[2].status.heldRequests == 200)
+    for request in residents {
+      #expect(cluster.replicas[2].storedRequest(client: request.client, session: 1, sequence: 0) != nil)
+    }
+    for request in residents { cluster.submit(request) }
     cluster.run()
-    #expect(cluster.agree && cluster.replicas[2].status.executedRequests == 10)
+    #expect(cluster.agree && cluster.replicas[2].status.executedRequests == 200)
+    #expect(cluster.replicas[2].status.clients == 200)
+  }
+
+  @Test("memory that small requests have used serves large ones")
+  func idleMemoryIsReused() {
+    let cluster = ReplicaCluster {
+      $0.batchSize = 100
+      $0.checkpointPeriod = 1
+      $0.maximumRequestBytes = 4_096
+      $0.maximumBatchBytes = 8_192
+      $0.maximumHeldBytes = 8_192
+      $0.maximumStoredRequests = 100
+      $0.maximumHeldRequests = 100
+    }
+    for (session, size) in [4, 3_000, 4, 200].enumerated() {
+      let count: Int32 = size > 1_000 ? 2 : size > 100 ? 16 : 100
+      for client in 0..<count {
+        cluster.submit(
+          Request(client: client, session: Int32(session), content: Array(repeating: 1, count: size)))
+      }
+      #expect(cluster.replicas[3].status.heldRequests == Int(count))
+      cluster.run()
+      #expect(cluster.replicas[3].status.heldRequests == 0)
+    }
+    #expect(cluster.agree)
+    #expect(cluster.counters(0).requestsRefused == 0)
   }
 
   @Test("a released slot and a discarded batch read as empty")
@@ -214,5 +255,18 @@ struct StoreTests {
     bad.maximumOutstandingPerClient = 33
     bad.requestTimeoutNanoseconds = -1
     #expect(bad.validate().count == 4)
+    for extreme in [Int.min, -1, 0, 1 << 40, Int.max] {
+      bad = ReplicaConfiguration()
+      bad.batchSize = extreme
+      bad.checkpointPeriod = extreme
+      bad.logMultiplier = extreme
+      bad.maximumRequestBytes = extreme
+      bad.maximumBatchRequests = extreme
+      bad.maximumBatchBytes = extreme
+      bad.maximumStoredRequests = extreme
+      bad.maximumHeldRequests = extreme
+      bad.maximumHeldBytes = extreme
+      #expect(bad.validate().count >= 8)
+    }
   }
 }
