@@ -19,13 +19,16 @@ struct ClusterFolder {
   init(_ directory: String) throws(CommandFailure) {
     self.directory = directory
     var isDirectory: ObjCBool = false
-    guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory), isDirectory.boolValue else {
+    guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory), isDirectory.boolValue
+    else {
       throw CommandFailure(.missingInput, "\(directory): no such folder; expected one with hosts.config")
     }
     do {
       let hostsFile = try HostsConfiguration(path: directory + "/hosts.config")
       let path = directory + "/system.config"
-      let system = FileManager.default.fileExists(atPath: path) ? try SystemConfiguration(path: path) : SystemConfiguration()
+      let system =
+        FileManager.default.fileExists(atPath: path)
+        ? try SystemConfiguration(path: path) : SystemConfiguration()
       let ids = try Self.members(hostsFile, system)
       hosts = try hostsFile.hosts(of: ids)
       self.system = system
@@ -98,7 +101,8 @@ struct ClusterFolder {
     do {
       return try SignatureMode(useSignatures: use, keyLoader: system.keyLoader ?? "ECDSA")
     } catch {
-      throw CommandFailure.usage("\(directory)/system.config: system.communication.useSignatures = \(use): \(error)")
+      throw CommandFailure.usage(
+        "\(directory)/system.config: system.communication.useSignatures = \(use): \(error)")
     }
   }
 }

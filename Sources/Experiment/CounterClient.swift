@@ -13,8 +13,10 @@ public enum CounterClient {
   /// Invokes `options.operations` times; one line per reply, as BFT-SMaRt's demonstration prints it.
   public static func run(_ options: CounterOptions) async throws {
     let folder = try ClusterFolder(options.configDirectory)
-    let mode = try options.signatureMode.map { try SignatureMode(name: $0) } ?? folder.statedSignatureMode() ?? .none
-    var configuration = SessionConfiguration(replicas: folder.clientEndpoints, quorums: folder.membership.quorums)
+    let mode =
+      try options.signatureMode.map { try SignatureMode(name: $0) } ?? folder.statedSignatureMode() ?? .none
+    var configuration = SessionConfiguration(
+      replicas: folder.clientEndpoints, quorums: folder.membership.quorums)
     configuration.firstClientID = Int32(options.id)
     configuration.readOnlyRequests = folder.system.hasReadOnlyRequests ?? false
     let secrets: GeneratorSecrets
@@ -51,9 +53,11 @@ public enum CounterClient {
     for operation in 0..<options.operations {
       print("Invocation \(operation)", terminator: "")
       let reply =
-        options.increment == 0 ? try await proxy.invokeUnordered(content) : try await proxy.invokeOrdered(content)
+        options.increment == 0
+        ? try await proxy.invokeUnordered(content) : try await proxy.invokeOrdered(content)
       guard reply.count == 4 else {
-        throw CommandFailure(.unavailable, "the reply has \(reply.count) bytes; expected 4, as the counter service sends")
+        throw CommandFailure(
+          .unavailable, "the reply has \(reply.count) bytes; expected 4, as the counter service sends")
       }
       let value = reply.withUnsafeBytes { Int32(bigEndian: $0.loadUnaligned(as: Int32.self)) }
       print(", returned value: \(value)")

@@ -33,7 +33,7 @@ extension Scenario {
       arrival: poisson
       sessions: 1000
       connections: 16    # per replica; equal to sessions means dedicated connections
-      outstanding: 1
+      outstanding: 8     # per session at most, so that a short stall does not keep requests waiting for sessions
       payload: 0
       reply: 0
 

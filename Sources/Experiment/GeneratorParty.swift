@@ -49,7 +49,9 @@ final class GeneratorParty: Sendable {
     let signer = try RequestSigner(
       mode: mode, secrets: secrets, replicas: replicaIDs, clientCapacity: parameters.sessions)
     // Keys are derived before the clock runs: the first request of a session is a request like any other.
-    for index in 0..<parameters.sessions { signer.prepare(client: configuration.firstClientID &+ Int32(index)) }
+    for index in 0..<parameters.sessions {
+      signer.prepare(client: configuration.firstClientID &+ Int32(index))
+    }
     nonisolated(unsafe) let handed = signer
     sessions = ClientSessions(configuration: configuration, signer: handed, loop: loop)
   }

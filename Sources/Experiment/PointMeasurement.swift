@@ -159,7 +159,9 @@ struct PointMeasurement {
     if isAudited {
       verdict.audit = .ok
       var problems = audit.problems
-      if let first = outcome.firstViolation { problems.insert("\(outcome.violations) violations, first: \(first)", at: 0) }
+      if let first = outcome.firstViolation {
+        problems.insert("\(outcome.violations) violations, first: \(first)", at: 0)
+      }
       if !problems.isEmpty {
         verdict.audit = .failed
         verdict.reasons.append((.auditFailed, problems.joined(separator: "; ")))
@@ -172,23 +174,31 @@ struct PointMeasurement {
     }
     let generatorLag = HistogramSummary(outcome.generatorLag)
     if let limit = GeneratorRule.violation(
-      outcome, latencyP50Nanoseconds: row.latencyP50Nanoseconds, lagP99Nanoseconds: generatorLag.p99Nanoseconds,
+      outcome, latencyP50Nanoseconds: row.latencyP50Nanoseconds, lagNanoseconds: generatorLag.p99Nanoseconds,
+      quantile: "p99",
       ceiling: ceiling, rate: rate)
     {
       verdict.reasons.append((.generatorLimited, limit))
     }
     if outcome.offered > 0, Double(outcome.starved + outcome.refused) > 0.01 * Double(outcome.offered) {
       let share = Double(outcome.starved + outcome.refused) / Double(outcome.offered)
-      verdict.reasons.append((.starved, "\(Int((share * 100).rounded())) % of the requests waited for a free session"))
+      verdict.reasons.append(
+        (.starved, "\(Int((share * 100).rounded())) % of the requests waited for a free session"))
     }
     if let bound = row.latencyBoundFromQuantile, bound < 1 {
       verdict.reasons.append(
-        (.censored, "\(outcome.censored) requests had no answer within D; quantiles from \(bound) on are bounds"))
+        (
+          .censored,
+          "\(outcome.censored) requests had no answer within D; quantiles from \(bound) on are bounds"
+        ))
     }
     let arrivals = outcome.scheduled > 0 ? Double(outcome.sent) / Double(outcome.scheduled) : 1
     if !(0.99...1.01).contains(arrivals) {
       verdict.reasons.append(
-        (.arrivalsOff, "\(outcome.sent) requests were sent of \(outcome.scheduled) that the schedule made due"))
+        (
+          .arrivalsOff,
+          "\(outcome.sent) requests were sent of \(outcome.scheduled) that the schedule made due"
+        ))
     }
     if let drift = stationarity.drift { verdict.reasons.append((.notStationary, drift)) }
     return verdict
@@ -205,7 +215,9 @@ struct PointMeasurement {
     let bound = HistogramSummary.boundFromQuantile(
       count: HistogramSummary(outcome.latency).count, censored: censored, percentiles: Self.percentiles)
     var rows: [QuantileRow] = []
-    for (metric, histogram) in [("latency", outcome.latency), ("service", outcome.service), ("lag", outcome.lag)] {
+    for (metric, histogram) in [
+      ("latency", outcome.latency), ("service", outcome.service), ("lag", outcome.lag),
+    ] {
       let count = HistogramSummary(histogram).count
       guard count > 0 else { continue }
       let values = histogram.values(atPercentiles: Self.percentiles)

@@ -10,7 +10,9 @@ enum ProcessFigures {
   static func cpuNanoseconds() -> Int64 {
     var usage = rusage()
     getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-    func nanoseconds(_ time: timeval) -> Int64 { Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_usec) * 1_000 }
+    func nanoseconds(_ time: timeval) -> Int64 {
+      Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_usec) * 1_000
+    }
     return nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime)
   }
 
@@ -26,7 +28,8 @@ enum ProcessFigures {
   static func peakResidentBytes() -> Int? {
     guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return nil }
     for line in text.split(separator: "\n") where line.hasPrefix("VmHWM:") {
-      return line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Int($0) }.map { $0 * 1024 }
+      return line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Int($0) }.map
+      { $0 * 1024 }
     }
     return nil
   }
@@ -67,7 +70,8 @@ struct ProcessReading: Sendable {
 
   static func take(loops: [any EventLoop]) async -> ProcessReading {
     var reading = ProcessReading(
-      cpuNanoseconds: ProcessFigures.cpuNanoseconds(), ticks: ProcessFigures.processorTicks(), allocatedBytes: 0)
+      cpuNanoseconds: ProcessFigures.cpuNanoseconds(), ticks: ProcessFigures.processorTicks(),
+      allocatedBytes: 0)
     for loop in loops {
       let bytes = try? await loop.submit { ProcessFigures.threadAllocatedBytes() }.get()
       if let bytes = bytes ?? nil {

@@ -22,7 +22,8 @@ public struct RemotePointRunner: PointRunning {
     let target = try await RemoteTarget.inspect(parameters)
     return try await CapacityProbing.probe(target.resolved) { plan in
       try await CapacityProbing.run(
-        plan, target.resolved, endpoints: target.folder.clientEndpoints, ids: target.folder.membership.replicas,
+        plan, target.resolved, endpoints: target.folder.clientEndpoints,
+        ids: target.folder.membership.replicas,
         secrets: target.secrets)
     }
   }
@@ -93,7 +94,8 @@ struct RemoteTarget: Sendable {
   /// Asks every replica of `parameters.hostsDirectory` and compares their settings with what was stated.
   static func inspect(_ parameters: PointParameters) async throws -> RemoteTarget {
     guard let directory = parameters.hostsDirectory else {
-      throw CommandFailure.usage("--transport remote: expected --hosts DIR, the folder that holds hosts.config")
+      throw CommandFailure.usage(
+        "--transport remote: expected --hosts DIR, the folder that holds hosts.config")
     }
     let folder = try ClusterFolder(directory)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -117,7 +119,9 @@ struct RemoteTarget: Sendable {
   func ask(on loop: any EventLoop) async throws -> [StatusReport] { try await Self.ask(folder, on: loop) }
 
   private static func ask(_ folder: ClusterFolder, on loop: any EventLoop) async throws -> [StatusReport] {
-    try await EventLoopFuture.whenAllSucceed(folder.clientEndpoints.map { StatusQuery.ask($0, on: loop) }, on: loop).get()
+    try await EventLoopFuture.whenAllSucceed(
+      folder.clientEndpoints.map { StatusQuery.ask($0, on: loop) }, on: loop
+    ).get()
   }
 
   /// Takes over what the replicas say; what was stated otherwise is an error that names the flag and both values.
@@ -130,7 +134,8 @@ struct RemoteTarget: Sendable {
       let values = Set(statuses.compactMap { $0.setting(name) })
       guard let value = values.first else { continue }
       guard values.count == 1 else {
-        throw CommandFailure.usage("the replicas differ in \(name): \(values.sorted().joined(separator: ", "))")
+        throw CommandFailure.usage(
+          "the replicas differ in \(name): \(values.sorted().joined(separator: ", "))")
       }
       var asStated = PointParameters()
       try asStated.set(key, to: text(value, name))
@@ -139,7 +144,8 @@ struct RemoteTarget: Sendable {
       fromReplicas.stated = stated
       if stated.contains(key), fromReplicas != parameters {
         throw CommandFailure.usage(
-          "\(key.flag) contradicts the replicas, whose \(name) is \(value); expected the same value or no flag")
+          "\(key.flag) contradicts the replicas, whose \(name) is \(value); expected the same value or no flag"
+        )
       }
       try resolved.set(key, to: text(value, name))
     }

@@ -53,9 +53,11 @@ public enum ReplicaProcess {
         + "\(host.replicaPort): \(SystemReason.of(error)); expected a free port of this machine")
   }
 
-  private static func readyLine(_ configuration: HostConfiguration, _ host: HostsConfiguration.Host) -> String {
+  private static func readyLine(_ configuration: HostConfiguration, _ host: HostsConfiguration.Host) -> String
+  {
     let replica = configuration.replica
-    return "ready id=\(host.replica.rawValue) n=\(configuration.membership.count) f=\(configuration.membership.faults) "
+    return
+      "ready id=\(host.replica.rawValue) n=\(configuration.membership.count) f=\(configuration.membership.faults) "
       + "clients=\(host.host):\(host.clientPort) replicas=\(host.host):\(host.replicaPort) "
       + "protocol=\(replica.consenter == .pbft ? "pbft" : "noops") service=\(configuration.service) "
       + "signatures=\(configuration.signatureMode) batch=\(replica.batchSize) "
@@ -66,7 +68,9 @@ public enum ReplicaProcess {
   private static func resolve(
     _ options: ReplicaOptions, _ folder: ClusterFolder, _ host: HostsConfiguration.Host, _ logger: Logger
   ) throws -> HostConfiguration {
-    func choose<Value: Equatable>(_ flag: String, _ stated: Value?, _ key: String, _ file: Value?, _ other: Value) -> Value {
+    func choose<Value: Equatable>(
+      _ flag: String, _ stated: Value?, _ key: String, _ file: Value?, _ other: Value
+    ) -> Value {
       if let stated, let file, stated != file {
         logger.notice("\(flag) \(stated) wins over \(key) = \(file) of system.config")
       }
@@ -93,7 +97,8 @@ public enum ReplicaProcess {
     replica.consenter = (options.orderingProtocol ?? .pbft) == .pbft ? .pbft : .noops
     replica.lookupSalt = UInt64.random(in: .min ... .max)
     if replica.consenter == .noops, folder.membership.count != 1 {
-      throw CommandFailure.usage("--protocol noops: expected n = 1 and f = 0, system.config has n = \(folder.membership.count)")
+      throw CommandFailure.usage(
+        "--protocol noops: expected n = 1 and f = 0, system.config has n = \(folder.membership.count)")
     }
     let problems = replica.validate()
     if !problems.isEmpty { throw CommandFailure.usage(problems.joined(separator: "; ")) }
@@ -108,7 +113,9 @@ public enum ReplicaProcess {
       clientEndpoint: .socket(host: host.host, port: host.clientPort),
       replicaEndpoint: .socket(host: host.host, port: host.replicaPort),
       replicaEndpoints: Dictionary(
-        uniqueKeysWithValues: folder.hosts.map { ($0.replica, Endpoint.socket(host: $0.host, port: $0.replicaPort)) }))
+        uniqueKeysWithValues: folder.hosts.map {
+          ($0.replica, Endpoint.socket(host: $0.host, port: $0.replicaPort))
+        }))
     configuration.replyBytes = options.replyBytes ?? 0
     if let limit = system.maximumRequestSize { configuration.maximumRequestFrameBytes = limit }
     return configuration

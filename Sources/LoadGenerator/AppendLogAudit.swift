@@ -40,7 +40,9 @@ struct AppendLogAudit {
     checked += 1
     guard content.count >= 16 else { return fail("a reply of \(content.count) bytes carries no record") }
     let position = UInt64(bigEndian: content.loadUnaligned(as: UInt64.self))
-    guard position > base else { return fail("position \(position) was given out before the run (base \(base))") }
+    guard position > base else {
+      return fail("position \(position) was given out before the run (base \(base))")
+    }
     let index = position - base - 1
     guard index < sentInAll &* 2 &+ 1024 else {
       return fail("position \(position) lies beyond everything sent (base \(base), sent \(sentInAll))")
@@ -52,7 +54,9 @@ struct AppendLogAudit {
     }
     if seen[word] & bit != 0 { fail("position \(position) was answered twice") }
     seen[word] |= bit
-    if position <= floor { fail("position \(position) is not above \(floor), answered before the request was sent") }
+    if position <= floor {
+      fail("position \(position) is not above \(floor), answered before the request was sent")
+    }
     checkOrder(completion, position)
     highestAnswered = max(highestAnswered, position)
   }
@@ -79,7 +83,9 @@ struct AppendLogAudit {
     checked += 1
     guard content.count >= 16 else { return fail("a read of \(content.count) bytes carries no record") }
     let position = UInt64(bigEndian: content.loadUnaligned(as: UInt64.self))
-    if position < floor { fail("a read saw position \(position), but \(floor) had been acknowledged before it was sent") }
+    if position < floor {
+      fail("a read saw position \(position), but \(floor) had been acknowledged before it was sent")
+    }
   }
 
   private mutating func fail(_ what: String) {

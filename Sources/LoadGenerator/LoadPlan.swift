@@ -10,7 +10,7 @@ public struct LoadPlan: Sendable {
   public enum Pacing: Sendable {
     /// Request i is due at its intended time, whatever the replicas do.
     case open(ArrivalProcess, ratePerSecond: Double)
-    /// Every session sends again at once; only for probing capacity.
+    /// Every session has one request in flight and sends again at once; only for probing capacity.
     case closed
   }
 
@@ -110,7 +110,8 @@ public struct CoarseHistogram: Sendable {
     let value = UInt64(max(0, value))
     if value < 1 << UInt64(subBucketBits) { return Int(value) }
     let exponent = 63 - value.leadingZeroBitCount - subBucketBits
-    return (exponent + 1) << subBucketBits + Int((value >> UInt64(exponent)) & (1 << UInt64(subBucketBits) - 1))
+    return (exponent + 1) << subBucketBits
+      + Int((value >> UInt64(exponent)) & (1 << UInt64(subBucketBits) - 1))
   }
 
   private static func highest(_ bucket: Int) -> Int64 {

@@ -19,6 +19,9 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
   /// system calls; what it adds to the lag is recorded.
   static let shortestPauseNanoseconds: Int64 = 50_000
   static let longestPauseNanoseconds: Int64 = 2_000_000
+  /// How long due requests keep going to one connection while it has free sessions: requests that are due together travel
+  /// together, and so do their replies, as they would from as many clients of one busy host.
+  static let connectionSliceNanoseconds: Int64 = 1_000_000
   /// Requests signed before the loop looks at its links again: about 200 µs of work.
   static let signedRequestsPerTurn = 8
 
@@ -41,6 +44,7 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
   private var retransmitsAtStart: UInt64 = 0
   private var lastAdvance: Int64 = 0
   private var lastSend: Int64 = 0
+  private var lastRotation: Int64 = 0
   private var currentSecond = 0
   private var unorderedCredit = 0.0
   private var promise: EventLoopPromise<LoadOutcome>
@@ -98,9 +102,7 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
     if schedule != nil {
       takeNextDue()
     } else {
-      for session in 0..<sessions.configuration.sessions * sessions.configuration.outstanding {
-        sendClosed(session % sessions.configuration.sessions)
-      }
+      for session in 0..<sessions.configuration.sessions { sendClosed(session) }
     }
     tick()
   }
@@ -257,7 +259,10 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
   private func sendDue(_ now: Int64) {
     guard nextDue <= now else { return }
     lastSend = now
-    free.rotate()
+    if now - lastRotation >= Self.connectionSliceNanoseconds {
+      lastRotation = now
+      free.rotate()
+    }
     // Signing takes long enough for more to become due meanwhile; the loop must still get to its replies.
     var budget = plan.signsInline ? Self.signedRequestsPerTurn : Int.max
     while nextDue <= now, budget > 0 {
@@ -273,7 +278,9 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
     switch completion.outcome {
     case .answered:
       outcome.answeredInAll += 1
-      if completion.completed >= measureStart, completion.completed < measureEnd { outcome.quorumsInWindow += 1 }
+      if completion.completed >= measureStart, completion.completed < measureEnd {
+        outcome.quorumsInWindow += 1
+      }
       withSecond(of: completion.completed) {
         $0.answered += 1
         $0.latency.record(latency)
@@ -332,8 +339,8 @@ private final class TickHandler: NIOScheduledCallbackHandler, Sendable {
   func handleScheduledCallback(eventLoop: some EventLoop) { generator.tick() }
 }
 
-/// Sessions that can take a request, kept by connection: within a turn requests go to one connection as far as its
-/// sessions reach, so that they share a flush, and the next turn takes the next connection. Within a connection the
+/// Sessions that can take a request, kept by connection: for a slice of time requests go to one connection as far as its
+/// sessions reach, so that they share flushes, and then to the next. Within a connection the
 /// session that has been free for longest is next, so that all of them take part.
 struct FreeSessions: ~Copyable {
   private let rings: UnsafeMutablePointer<Int32>
@@ -372,7 +379,7 @@ struct FreeSessions: ~Copyable {
     count += 1
   }
 
-  /// The next turn begins with the next connection.
+  /// The next slice begins with the next connection.
   mutating func rotate() { current = current + 1 == connections ? 0 : current + 1 }
 
   mutating func take() -> Int? {

@@ -87,7 +87,9 @@ final class ClientConnections: LinkOwner, @unchecked Sendable {
     var offset = 0
     delegate.clientsBurstBegins(self)
     scan: while offset < bytes.count {
-      switch ClientFrame.decode(UnsafeRawBufferPointer(rebasing: bytes[offset...]), maximumLength: maximumFrameBytes) {
+      switch ClientFrame.decode(
+        UnsafeRawBufferPointer(rebasing: bytes[offset...]), maximumLength: maximumFrameBytes)
+      {
       case .frame(let frame, let byteCount):
         offset += byteCount
         if delegate.clients(self, frame: frame, connection: connection) == false, countSenseless(link) {

@@ -69,7 +69,8 @@ public final class HostedReplica: @unchecked Sendable {
       queueLimitBytes: configuration.clientQueueLimitBytes, delegate: self)
     mesh = PeerMesh(
       own: configuration.id, membership: configuration.membership, secrets: configuration.secrets,
-      authentication: configuration.replicaAuthentication, endpoints: configuration.replicaEndpoints, loop: loop,
+      authentication: configuration.replicaAuthentication, endpoints: configuration.replicaEndpoints,
+      loop: loop,
       logger: logger, delegate: self)
     turn = TurnEnd(loop: loop) { [unowned self] in endTurn() }
   }
@@ -185,7 +186,8 @@ public final class HostedReplica: @unchecked Sendable {
   private func accept(_ frame: ClientFrameView, kind: RequestKind, connection: ConnectionID) {
     let isForwarded = connection == .none
     let screening = replica.screen(
-      client: frame.client, session: frame.session, sequence: frame.sequence, kind: kind, forwarded: isForwarded)
+      client: frame.client, session: frame.session, sequence: frame.sequence, kind: kind,
+      forwarded: isForwarded)
     switch screening {
     case .executed:
       inject(.request(arrived(frame, kind: kind, digest: .zero, connection: connection)))
@@ -236,7 +238,8 @@ public final class HostedReplica: @unchecked Sendable {
     while let request = requests.next() {
       let frame = request.message
       let isAppended: Bool
-      if let slot = replica.storedRequest(client: frame.client, session: frame.session, sequence: frame.sequence),
+      if let slot = replica.storedRequest(
+        client: frame.client, session: frame.session, sequence: frame.sequence),
         isSame(replica.data(of: slot), frame.data)
       {
         isAppended = replica.appendToBatch(slot)
@@ -273,11 +276,13 @@ public final class HostedReplica: @unchecked Sendable {
     case .reply(let reply): send(reply)
     case .broadcast(let message): broadcast(message)
     case .forward(let slot):
-      mesh.broadcast.appendForward(data: replica.data(of: slot), authenticator: replica.authenticator(of: slot))
+      mesh.broadcast.appendForward(
+        data: replica.data(of: slot), authenticator: replica.authenticator(of: slot))
     case .suspected(let view):
       logger.notice("replica \(configuration.id.rawValue) suspects the primary of view \(view.rawValue)")
     case .viewAbandonable(let view):
-      logger.notice("replica \(configuration.id.rawValue): a quorum suspects the primary of view \(view.rawValue)")
+      logger.notice(
+        "replica \(configuration.id.rawValue): a quorum suspects the primary of view \(view.rawValue)")
     case .diverged(let sequence):
       logger.error(
         "replica \(configuration.id.rawValue): a quorum has another state at checkpoint \(sequence.rawValue)")
@@ -313,7 +318,9 @@ public final class HostedReplica: @unchecked Sendable {
       sender: configuration.id.rawValue, membershipID: reply.membershipID, kind: reply.kind.rawValue,
       session: reply.session, sequence: reply.sequence, operationID: reply.operationID)
     var isSent = false
-    if reply.connections.0 != .none { isSent = send(header, content, to: reply.connections.0, client: reply.client) }
+    if reply.connections.0 != .none {
+      isSent = send(header, content, to: reply.connections.0, client: reply.client)
+    }
     if reply.connections.1 != .none {
       isSent = send(header, content, to: reply.connections.1, client: reply.client) || isSent
     }
@@ -321,7 +328,8 @@ public final class HostedReplica: @unchecked Sendable {
   }
 
   private func send(
-    _ header: ClientFrameHeader, _ content: UnsafeRawBufferPointer?, to connection: ConnectionID, client: Int32
+    _ header: ClientFrameHeader, _ content: UnsafeRawBufferPointer?, to connection: ConnectionID,
+    client: Int32
   ) -> Bool {
     guard let link = clients.linkForReply(connection) else { return false }
     let capacity = ClientFrame.byteCount(content: content?.count ?? 0, signature: verifier.replyTagByteCount)

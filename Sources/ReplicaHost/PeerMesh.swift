@@ -210,7 +210,8 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
     session.link.flush()
     loop.scheduleTask(in: Self.helloTimeout) { [weak session] in
       guard let session, !session.isEstablished else { return }
-      session.link.close(.failed("no proof of identity within \(Self.helloTimeout.nanoseconds / 1_000_000_000) s"))
+      session.link.close(
+        .failed("no proof of identity within \(Self.helloTimeout.nanoseconds / 1_000_000_000) s"))
     }
   }
 
@@ -224,7 +225,8 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
         guard peers.contains(where: { $0.id == hello.replica }) else {
           throw .helloReplica(hello.replica.rawValue)
         }
-        let keys = authentication == .none ? nil : try LinkKeys(secrets: secrets, own: session.hello, peer: hello)
+        let keys =
+          authentication == .none ? nil : try LinkKeys(secrets: secrets, own: session.hello, peer: hello)
         session.peer = hello.replica
         session.sealer = LinkSealer(keys: keys)
         session.opener = LinkOpener(keys: keys)

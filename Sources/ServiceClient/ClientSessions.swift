@@ -167,8 +167,9 @@ public final class ClientSessions: DialerClient, @unchecked Sendable {
   /// What went wrong with each replica that is not reached, for a message to people.
   public var connectionProblems: [String] {
     (0..<replicaCount).compactMap { position in
-      guard let bad = stride(from: position, to: dialers.count, by: replicaCount)
-        .first(where: { dialers[$0].link == nil })
+      guard
+        let bad = stride(from: position, to: dialers.count, by: replicaCount)
+          .first(where: { dialers[$0].link == nil })
       else { return nil }
       return "\(configuration.replicas[position]): \(dialers[bad].lastFailure ?? "no answer yet")"
     }
@@ -457,7 +458,8 @@ public final class ClientSessions: DialerClient, @unchecked Sendable {
       return
     }
     let client = configuration.firstClientID &+ operation.pointee.session
-    guard signer.isAuthenticReply(data: frame.data, tag: frame.signature, client: client, position: position) else {
+    guard signer.isAuthenticReply(data: frame.data, tag: frame.signature, client: client, position: position)
+    else {
       counters.badReplyTags += 1
       return
     }
@@ -509,15 +511,18 @@ public final class ClientSessions: DialerClient, @unchecked Sendable {
     completions.append(
       Completion(
         outcome: outcome, session: operation.pointee.session, sessionValue: operation.pointee.sessionValue,
-        sequence: operation.pointee.sequence, isUnordered: operation.pointee.kind == Self.unorderedKind, intended: operation.pointee.intended,
+        sequence: operation.pointee.sequence, isUnordered: operation.pointee.kind == Self.unorderedKind,
+        intended: operation.pointee.intended,
         context: operation.pointee.context, sent: operation.pointee.sent, completed: now,
-        contentOffset: Int32(truncatingIfNeeded: offset), contentCount: Int32(truncatingIfNeeded: content?.count ?? 0)))
+        contentOffset: Int32(truncatingIfNeeded: offset),
+        contentCount: Int32(truncatingIfNeeded: content?.count ?? 0)))
   }
 
   /// Content of an answered completion; valid while the observer is being told.
   public func content(of completion: Completion) -> UnsafeRawBufferPointer {
     let start = Int(completion.contentOffset)
-    return UnsafeRawBufferPointer(rebasing: contents.readableBytes[start..<start + Int(completion.contentCount)])
+    return UnsafeRawBufferPointer(
+      rebasing: contents.readableBytes[start..<start + Int(completion.contentCount)])
   }
 
   private func tellObserver() {

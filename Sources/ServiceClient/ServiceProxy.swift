@@ -62,7 +62,8 @@ public final class ServiceProxy: SessionsObserver, @unchecked Sendable {
   public func connect(timeout: TimeAmount = .seconds(10), forAll: Bool = false) async throws {
     let all = try await loop.submit { [self] in
       let ready = sessions.connect()
-      ticker = loop.scheduleRepeatedTask(initialDelay: .milliseconds(2), delay: .milliseconds(2)) { [weak self] _ in
+      ticker = loop.scheduleRepeatedTask(initialDelay: .milliseconds(2), delay: .milliseconds(2)) {
+        [weak self] _ in
         self?.sessions.advance(to: monotonicNanoseconds())
       }
       return ready
@@ -71,7 +72,8 @@ public final class ServiceProxy: SessionsObserver, @unchecked Sendable {
     let promise = loop.makePromise(of: Void.self)
     all.cascade(to: promise)
     let needed = forAll ? sessions.configuration.replicas.count : sessions.configuration.replyQuorum
-    let poll = loop.scheduleRepeatedTask(initialDelay: .milliseconds(5), delay: .milliseconds(5)) { [self] task in
+    let poll = loop.scheduleRepeatedTask(initialDelay: .milliseconds(5), delay: .milliseconds(5)) {
+      [self] task in
       if !forAll, NIODeadline.now() + .milliseconds(1) > deadline - timeout + .milliseconds(200),
         sessions.reachableReplicas >= needed
       {
@@ -142,7 +144,8 @@ public final class ServiceProxy: SessionsObserver, @unchecked Sendable {
           let now = monotonicNanoseconds()
           _ = content.withUnsafeBytes {
             sessions.submit(
-              session: 0, content: $0, intended: now, deadline: now + timeoutNanoseconds, context: nextInvocation,
+              session: 0, content: $0, intended: now, deadline: now + timeoutNanoseconds,
+              context: nextInvocation,
               unordered: unordered)
           }
         }

@@ -36,7 +36,9 @@ public final class StatusQuery: LinkOwner, @unchecked Sendable {
       }
     }
     let limit = loop.scheduleTask(in: timeout) {
-      query.finish(.failure(Failure(description: "\(endpoint): no status within \(timeout.nanoseconds / 1_000_000_000) s")))
+      query.finish(
+        .failure(
+          Failure(description: "\(endpoint): no status within \(timeout.nanoseconds / 1_000_000_000) s")))
     }
     query.promise.futureResult.whenComplete { _ in limit.cancel() }
     return query.promise.futureResult
@@ -46,7 +48,8 @@ public final class StatusQuery: LinkOwner, @unchecked Sendable {
     self.link = link
     let capacity = ClientFrame.byteCount(content: 0, signature: 0)
     let header = ClientFrameHeader(
-      sender: 0, membershipID: 0, kind: ClientMessageKind.askStatus.rawValue, session: 0, sequence: 0, operationID: 0)
+      sender: 0, membershipID: 0, kind: ClientMessageKind.askStatus.rawValue, session: 0, sequence: 0,
+      operationID: 0)
     link.commit(ClientFrame.encode(into: link.reserve(capacity), header: header, content: nil))
     link.flush()
   }
@@ -65,7 +68,9 @@ public final class StatusQuery: LinkOwner, @unchecked Sendable {
     case .frame(let frame, let byteCount):
       if frame.kind == ClientMessageKind.statusReply.rawValue {
         do {
-          finish(.success(try StatusReport(decoding: frame.content ?? UnsafeRawBufferPointer(start: nil, count: 0))))
+          finish(
+            .success(
+              try StatusReport(decoding: frame.content ?? UnsafeRawBufferPointer(start: nil, count: 0))))
         } catch {
           finish(.failure(Failure(description: "\(endpoint): \(error)")))
         }

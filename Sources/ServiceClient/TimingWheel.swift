@@ -36,7 +36,8 @@ struct TimingWheel: ~Copyable {
     cancel(slot)
     let tick = max(deadline / Self.tickNanoseconds + 1, currentTick + 1)
     // A deadline beyond the wheel's turn waits in the last bucket and is looked at again there.
-    let bucket = Int32(truncatingIfNeeded: min(tick, currentTick + Int64(Self.bucketCount) - 1) % Int64(Self.bucketCount))
+    let bucket = Int32(
+      truncatingIfNeeded: min(tick, currentTick + Int64(Self.bucketCount) - 1) % Int64(Self.bucketCount))
     let head = heads[Int(bucket)]
     nodes[Int(slot)] = Node(next: head, previous: -1, bucket: bucket, deadline: deadline)
     if head >= 0 { nodes[Int(head)].previous = slot }

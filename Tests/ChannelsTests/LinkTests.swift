@@ -1,0 +1,219 @@
+// Links over memory and over sockets keep the same promises: order, whole frames, one end.
+
+import Channels
+import Dispatch
+import NIOCore
+import TestSupport
+import Testing
+
+/// Two ends of one connection, each on a loop of its own.
+private struct Connection {
+  let near: PlainLink
+  let far: PlainLink
+  let listener: Listener
+
+  /// `taking` is the rule of the far end.
+  static func open(
+    _ transport: Transport, _ loops: [any EventLoop], taking: @escaping PlainLink.Taking = { $1.count }
+  ) async throws -> Connection {
+    let far = PlainLink(loop: loops[1], taking: taking)
+    let place = transport.place()
+    let listener = try await Listener.open(place, boss: loops[1], worker: loops[1]) { link in
+      far.adopt(link)
+      return far
+    }.get()
+    let near = try await PlainLink.connect(to: place.reached(at: listener.port), on: loops[0])
+    try await far.watch.until("the connection is accepted") { far.link != nil }
+    return Connection(near: near, far: far, listener: listener)
+  }
+
+  func close() async {
+    listener.close()
+    await near.close()
+    await far.close()
+  }
+
+  /// Runs `body` over a connection of `transport`.
+  static func over(
+    _ transport: Transport, taking: @escaping PlainLink.Taking = { $1.count },
+    _ body: (Connection) async throws -> Void
+  ) async throws {
+    try await withLoops(2) { loops in
+      let connection = try await open(transport, loops, taking: taking)
+      do {
+        try await body(connection)
+        await connection.close()
+      } catch {
+        await connection.close()
+        throw error
+      }
+    }
+  }
+}
+
+@Suite("Links, over memory and over sockets")
+struct LinkTests {
+  @Test("what is appended in a turn leaves in one flush and arrives in order", arguments: Transport.allCases)
+  func arrivesInOrder(transport: Transport) async throws {
+    try await Connection.over(transport) { connection in
+      let sent = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
+      for begin in stride(from: 0, to: sent.count, by: 20_000) {
+        try await connection.near.on { end in
+          for piece in stride(from: begin, to: begin + 20_000, by: 100) {
+            sent[piece..<piece + 100].withUnsafeBytes { end.link.append($0) }
+          }
+          end.link.flush()
+          // Nothing is left, so nothing leaves.
+          end.link.flush()
+        }
+      }
+      #expect(try await connection.far.untilTaken(sent.count) == sent)
+      let flushes = try await connection.near.on { $0.link.flushes }
+      let counted = try await connection.near.on { $0.link.sentBytes }
+      let received = try await connection.far.on { $0.link.receivedBytes }
+      #expect(flushes == 5 && counted == 100_000 && received == 100_000)
+    }
+  }
+
+  @Test("both directions are streams of their own", arguments: Transport.allCases)
+  func answersComeBack(transport: Transport) async throws {
+    try await Connection.over(transport) { connection in
+      try await connection.near.send([1, 2, 3])
+      #expect(try await connection.far.untilTaken(3) == [1, 2, 3])
+      try await connection.far.send([4, 5])
+      #expect(try await connection.near.untilTaken(2) == [4, 5])
+    }
+  }
+
+  @Test("a part of a frame is presented again, with more behind it", arguments: Transport.allCases)
+  func presentsPartsAgain(transport: Transport) async throws {
+    // Frames of ten bytes, whole ones only.
+    try await Connection.over(transport, taking: { $1.count - $1.count % 10 }) { connection in
+      let sent = (0..<23).map { UInt8($0) }
+      try await connection.near.send(Array(sent[..<7]))
+      try await connection.far.watch.until("the part is presented") { connection.far.presented.count == 1 }
+      try await connection.near.send(Array(sent[7..<9]))
+      try await connection.far.watch.until("the part is presented again") {
+        connection.far.presented.count == 2
+      }
+      try await connection.near.send(Array(sent[9...]))
+      #expect(try await connection.far.untilTaken(20) == Array(sent[..<20]))
+      let presented = try await connection.far.on { $0.presented }
+      #expect(presented[0] == Array(sent[..<7]))
+      #expect(presented[1] == Array(sent[..<9]))
+      #expect(presented[2].starts(with: sent[..<10]))
+    }
+  }
+
+  @Test("skipped bytes are dropped as they come, and never presented", arguments: Transport.allCases)
+  func skips(transport: Transport) async throws {
+    let skipped = 300_000
+    // The four bytes of a header announce what is to be skipped, the header included.
+    let taking: PlainLink.Taking = { link, bytes in
+      guard bytes.starts(with: [0xde, 0xad, 0xbe, 0xef]) else { return bytes.count }
+      link.skip(skipped)
+      return 0
+    }
+    try await Connection.over(transport, taking: taking) { connection in
+      try await connection.near.send([0xde, 0xad, 0xbe, 0xef])
+      try await connection.far.watch.until("the header is presented") { connection.far.presented.count == 1 }
+      for _ in 0..<3 { try await connection.near.send(Array(repeating: 0, count: 99_000)) }
+      try await connection.near.send(Array(repeating: 0, count: skipped - 297_004) + [1, 2, 3])
+      #expect(try await connection.far.untilTaken(3) == [1, 2, 3])
+      let presented = try await connection.far.on { $0.presented.dropFirst().flatMap { $0 } }
+      #expect(presented == [1, 2, 3])
+    }
+  }
+
+  @Test("bytes behind a skipped frame in the same burst are presented", arguments: Transport.allCases)
+  func skipsWithinABurst(transport: Transport) async throws {
+    let taking: PlainLink.Taking = { link, bytes in
+      guard bytes[0] == 9 else { return bytes.count }
+      link.skip(5)
+      return 0
+    }
+    try await Connection.over(transport, taking: taking) { connection in
+      try await connection.near.send([9, 0, 0, 0, 0, 1, 2])
+      #expect(try await connection.far.untilTaken(2) == [1, 2])
+    }
+  }
+
+  @Test("closing tells each end once, after what was sent before", arguments: Transport.allCases)
+  func closesOnce(transport: Transport) async throws {
+    try await Connection.over(transport) { connection in
+      try await connection.near.on { end in
+        [UInt8]([1, 2, 3]).withUnsafeBytes { end.link.append($0) }
+        end.link.flush()
+        end.link.close()
+        end.link.close(.overflow)
+      }
+      #expect(try await connection.near.untilClosed() == .local)
+      #expect(try await connection.far.untilClosed() == .peer)
+      let arrived = try await connection.far.on { $0.taken }
+      #expect(arrived == [1, 2, 3])
+      // Closing what is closed, from either end, is nothing, and sending on it goes nowhere.
+      try await connection.far.on { $0.link.close() }
+      try await connection.near.send([4])
+      try await connection.far.on { _ in }
+      try await connection.near.on { _ in }
+      let nearEnds = try await connection.near.on { $0.closures }
+      #expect(nearEnds == [.local])
+      let farEnds = try await connection.far.on { $0.closures }
+      #expect(farEnds == [.peer])
+      let arrivedInAll = try await connection.far.on { $0.taken }
+      #expect(arrivedInAll == [1, 2, 3])
+    }
+  }
+
+  @Test("a link closed inside its own burst is presented no more", arguments: Transport.allCases)
+  func closesWithinABurst(transport: Transport) async throws {
+    let taking: PlainLink.Taking = { link, bytes in
+      link.close(.malformed("not a frame"))
+      return 1
+    }
+    try await Connection.over(transport, taking: taking) { connection in
+      try await connection.near.send([1, 2, 3])
+      #expect(try await connection.far.untilClosed() == .malformed("not a frame"))
+      #expect(try await connection.near.untilClosed() == .peer)
+      let presented = try await connection.far.on { $0.presented }
+      #expect(presented == [[1, 2, 3]])
+    }
+  }
+
+  @Test("a peer that does not read costs at most the limit of the queue", arguments: Transport.allCases)
+  func overflowCloses(transport: Transport) async throws {
+    try await Connection.over(transport) { connection in
+      // The far end's loop does nothing while this is held.
+      let held = DispatchSemaphore(value: 0)
+      connection.far.loop.execute { held.wait() }
+      defer { held.signal() }
+      try await connection.near.on { $0.link.queueLimitBytes = 2 << 20 }
+      let megabyte = [UInt8](repeating: 5, count: 1 << 20)
+      var sent = 0
+      while try await connection.near.on({ $0.closures.isEmpty }) {
+        // The kernel holds a few megabytes of its own.
+        try #require(sent < 256)
+        try await connection.near.send(megabyte)
+        sent += 1
+      }
+      #expect(try await connection.near.untilClosed() == .overflow)
+      #expect(sent >= 2)
+    }
+  }
+
+  @Test("nobody at an endpoint is an error, not a link", arguments: Transport.allCases)
+  func refuses(transport: Transport) async throws {
+    try await withLoops(1) { loops in
+      // A port that was free a moment ago.
+      let place = transport.place()
+      let listener = try await Listener.open(place, boss: loops[0], worker: loops[0]) { _ in
+        PlainLink(loop: loops[0])
+      }.get()
+      listener.close()
+      try await loops[0].submit {}.get()
+      await #expect(throws: (any Error).self) {
+        _ = try await PlainLink.connect(to: place.reached(at: listener.port), on: loops[0])
+      }
+    }
+  }
+}

@@ -1,0 +1,199 @@
+// Production replicas on real event loops, put together as experiments put them, and what talks to them.
+
+import Channels
+import Logging
+import NIOCore
+import PBFT
+import ReplicaHost
+import Replication
+import ServiceClient
+import TestSupport
+import Testing
+import Wire
+
+/// How the replicas of a test are.
+struct ClusterPlan {
+  var transport = Transport.memory
+  var count = 4
+  var mode = SignatureMode.none
+  var service = "counter"
+  /// The replicas that start with the cluster; all by default.
+  var starting: [Int]?
+  var adjust: (inout HostConfiguration) -> Void = { _ in }
+}
+
+/// A running cluster on two loops; a third is for clients.
+final class LiveCluster: @unchecked Sendable {
+  static let firstClient: Int32 = 1_000
+
+  let keys: ClusterKeys
+  let membership: Membership
+  /// By position; nil where a replica has not been started.
+  private(set) var hosts: [HostedReplica?]
+  private(set) var clientEndpoints: [Endpoint]
+  private(set) var replicaEndpoints: [ReplicaID: Endpoint] = [:]
+  /// Where clients live.
+  let loop: any EventLoop
+
+  private let plan: ClusterPlan
+  private let loops: [any EventLoop]
+  private let meters: [LoopMeter]
+  private let clientKeys: ClientPublicKeys
+
+  private init(_ plan: ClusterPlan, _ loops: [any EventLoop]) {
+    self.plan = plan
+    self.loops = Array(loops.dropLast())
+    loop = loops.last!
+    meters = self.loops.map { _ in LoopMeter() }
+    membership = Membership(count: plan.count)
+    keys = ClusterKeys.generate(replicas: membership.replicas)
+    clientKeys = keys.clientPublicKeys(Self.firstClient...Self.firstClient + 9, mode: plan.mode)
+    hosts = Array(repeating: nil, count: plan.count)
+    clientEndpoints = (0..<plan.count).map { _ in plan.transport.place() }
+    for id in membership.replicas { replicaEndpoints[id] = plan.transport.place() }
+  }
+
+  /// Runs `body` with a cluster whose starting replicas are connected to each other, and stops it.
+  static func with(_ plan: ClusterPlan = ClusterPlan(), _ body: (LiveCluster) async throws -> Void)
+    async throws
+  {
+    try await withLoops(3) { loops in
+      let cluster = LiveCluster(plan, loops)
+      do {
+        let starting = plan.starting ?? Array(0..<plan.count)
+        for index in starting { try await cluster.start(index) }
+        if starting.count == plan.count {
+          for host in cluster.hosts { try await host!.allConnected().get() }
+        }
+        try await body(cluster)
+        await cluster.stop()
+      } catch {
+        await cluster.stop()
+        throw error
+      }
+    }
+  }
+
+  /// The configuration of a replica of this cluster.
+  func configuration(_ index: Int) -> HostConfiguration {
+    let id = membership.replicas[index]
+    var replica = ReplicaConfiguration()
+    // Small enough for a debug build to make quickly.
+    replica.maximumHeldRequests = 4_096
+    replica.maximumStoredRequests = 1_024
+    replica.maximumClients = 1_024
+    replica.requestTimeoutNanoseconds = 0
+    var configuration = HostConfiguration(
+      id: id, membership: membership, replica: replica, service: plan.service, signatureMode: plan.mode,
+      replicaAuthentication: .hmac, secrets: keys.replicaSecrets(of: id, clients: clientKeys)!,
+      clientEndpoint: clientEndpoints[index], replicaEndpoint: replicaEndpoints[id]!,
+      replicaEndpoints: replicaEndpoints)
+    configuration.clientCapacity = 64
+    plan.adjust(&configuration)
+    return configuration
+  }
+
+  /// Starts a replica; those with lower ids must have been started over sockets, for it connects to them.
+  func start(_ index: Int) async throws {
+    var logger = Logger(label: "test")
+    logger.logLevel = .critical
+    let place = loops[index % loops.count]
+    let host = try HostedReplica(
+      configuration: configuration(index), loop: place, boss: place, meter: meters[index % loops.count],
+      logger: logger)
+    try await host.start().get()
+    hosts[index] = host
+    let ports = try await host.ports().get()
+    clientEndpoints[index] = clientEndpoints[index].reached(at: ports.client)
+    let id = membership.replicas[index]
+    replicaEndpoints[id] = replicaEndpoints[id]!.reached(at: ports.replica)
+  }
+
+  func stop() async {
+    for host in hosts { try? await host?.stop().get() }
+    // The links tell their owners on a later turn; the hosts live until then.
+    for loop in loops { try? await loop.submit {}.get() }
+  }
+
+  func sample(_ index: Int) async throws -> ReplicaSample { try await hosts[index]!.sample().get() }
+
+  /// Returns once the replica's sample is as described.
+  func until(_ what: String, at index: Int, _ condition: @escaping (ReplicaSample) -> Bool) async throws {
+    try await eventually(what, on: loop) { condition(try await sample(index)) }
+  }
+
+  // MARK: Clients
+
+  /// Runs `body` with a connected service proxy.
+  func withProxy(
+    client: Int32 = firstClient, mode: SignatureMode? = nil, readOnly: Bool = false,
+    _ body: (ServiceProxy) async throws -> Void
+  ) async throws {
+    var configuration = SessionConfiguration(replicas: clientEndpoints, quorums: membership.quorums)
+    configuration.firstClientID = client
+    configuration.readOnlyRequests = readOnly
+    nonisolated(unsafe) let signer = try signer(mode ?? plan.mode)
+    let proxy = ServiceProxy(
+      configuration: configuration, signer: signer, loop: loop, timeoutNanoseconds: 60_000_000_000)
+    do {
+      try await proxy.connect(forAll: true)
+      try await body(proxy)
+    } catch {
+      await proxy.close()
+      throw error
+    }
+    await proxy.close()
+  }
+
+  private func signer(_ mode: SignatureMode) throws -> RequestSigner {
+    try RequestSigner(
+      mode: mode, secrets: keys.generatorSecrets, replicas: membership.replicas, clientCapacity: 16)
+  }
+
+  /// A bare connection to a replica's client port.
+  func connection(to index: Int) async throws -> PlainLink {
+    try await PlainLink.connect(to: clientEndpoints[index], on: loop)
+  }
+
+  /// The frame of a request.
+  func request(
+    client: Int32 = firstClient, session: Int32 = 1, sequence: Int32, kind: UInt8 = 0,
+    content: [UInt8] = [0, 0, 0, 1], signature: [UInt8] = []
+  ) -> [UInt8] {
+    Frame.bytes(
+      header: ClientFrameHeader(
+        sender: client, membershipID: 0, kind: kind, session: session, sequence: sequence,
+        operationID: sequence),
+      content: content, signature: signature)
+  }
+
+  /// The frame that asks a replica for its status.
+  static let askStatus = Frame.bytes(
+    header: ClientFrameHeader(
+      sender: 0, membershipID: 0, kind: ClientMessageKind.askStatus.rawValue, session: 0, sequence: 0,
+      operationID: 0),
+    content: nil)
+}
+
+/// An increment of the counter.
+func increment(_ number: Int32) -> [UInt8] { withUnsafeBytes(of: number.bigEndian) { Array($0) } }
+
+/// The counter's reply.
+func value(_ reply: [UInt8]?) -> Int32? {
+  guard let reply, reply.count == 4 else { return nil }
+  return reply.withUnsafeBytes { Int32(bigEndian: $0.loadUnaligned(as: Int32.self)) }
+}
+
+extension ServiceProxy {
+  /// Adds to the counter and expects its new value.
+  func add(_ number: Int32, expecting sum: Int32, location: SourceLocation = #_sourceLocation) async throws {
+    let reply = try await invokeOrdered(increment(number))
+    #expect(value(reply) == sum, sourceLocation: location)
+  }
+
+  /// Reads the counter and expects its value.
+  func read(expecting sum: Int32, location: SourceLocation = #_sourceLocation) async throws {
+    let reply = try await invokeUnordered(increment(0))
+    #expect(value(reply) == sum, sourceLocation: location)
+  }
+}
