@@ -46,20 +46,24 @@ public func monotonicNanoseconds() -> Int64 {
 /// Shares the processor time of one loop's thread out to its owners: the clock is read only when the owner changes.
 /// Belongs to the loop.
 public final class LoopMeter: @unchecked Sendable {
-  private var owners: [Int64] = []
+  // Of fixed size, so that owners can be made elsewhere while the loop is already at work.
+  private let owners: UnsafeMutablePointer<Int64>
+  private let count: Int
   private var current = -1
   private var since: Int64 = 0
 
-  public init() {}
-
-  /// A new owner's number.
-  public func addOwner() -> Int {
-    owners.append(0)
-    return owners.count - 1
+  /// A meter for owners 0 ..< `owners`.
+  public init(owners count: Int) {
+    self.count = count
+    owners = .allocate(capacity: max(1, count))
+    owners.initialize(repeating: 0, count: max(1, count))
   }
+
+  deinit { owners.deallocate() }
 
   /// What the thread does from now on is `owner`'s.
   public func enter(_ owner: Int) {
+    precondition((0..<count).contains(owner))
     guard owner != current else { return }
     let now = threadCPUNanoseconds()
     if current >= 0 { owners[current] += now - since }
@@ -69,6 +73,7 @@ public final class LoopMeter: @unchecked Sendable {
 
   /// Nanoseconds of processor time `owner` has used so far.
   public func nanoseconds(of owner: Int) -> Int64 {
+    precondition((0..<count).contains(owner))
     var total = owners[owner]
     if owner == current { total += threadCPUNanoseconds() - since }
     return total

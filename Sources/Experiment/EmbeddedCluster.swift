@@ -56,7 +56,7 @@ final class EmbeddedCluster: Sendable {
     let clientKeys = keys.clientPublicKeys(first...(first + Int32(parameters.sessions) - 1), mode: mode)
     let loops = Array(group.makeIterator())
     for loop in loops { try await loop.submit { yieldToGenerator() }.get() }
-    let meters = loops.map { _ in LoopMeter() }
+    let meters = loops.map { _ in LoopMeter(owners: ids.count) }
     let memoryPorts = ids.map { _ in (client: MemoryPort(), replica: MemoryPort()) }
     var replicaEndpoints: [ReplicaID: Endpoint] = [:]
     var hosts: [HostedReplica] = []
@@ -77,7 +77,7 @@ final class EmbeddedCluster: Sendable {
       configuration.clientCapacity = max(1024, parameters.sessions)
       let host = try HostedReplica(
         configuration: configuration, loop: loops[index % loops.count], boss: loops[index % loops.count],
-        meter: meters[index % loops.count], logger: logger)
+        meter: meters[index % loops.count], meterOwner: index, logger: logger)
       try await host.start().get()
       hosts.append(host)
       // The higher id connects, so a replica needs to know only the addresses of those before it.

@@ -28,7 +28,7 @@ public enum ReplicaProcess {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let loop = group.next()
     let replica = try HostedReplica(
-      configuration: configuration, loop: loop, boss: loop, meter: LoopMeter(), logger: logger)
+      configuration: configuration, loop: loop, boss: loop, meter: LoopMeter(owners: 1), meterOwner: 0, logger: logger)
     let stopping = StopSignals()
     do {
       try await replica.start().get()

@@ -118,7 +118,8 @@ public struct CoarseHistogram: Sendable {
     let exponent = bucket >> subBucketBits
     let sub = Int64(bucket & (1 << subBucketBits - 1))
     if exponent == 0 { return sub }
-    return (sub + 1 << subBucketBits + 1) << Int64(exponent - 1) - 1
+    // Wraps only for the bucket that ends at Int64.max.
+    return (sub + 1 << subBucketBits + 1) << Int64(exponent - 1) &- 1
   }
 
   public mutating func record(_ value: Int64) {

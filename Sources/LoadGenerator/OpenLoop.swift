@@ -17,7 +17,7 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
 
   /// The shortest pause between two looks at the schedule. Shorter ones would spend the generator's core on timer
   /// system calls; what it adds to the lag is recorded.
-  static let shortestPauseNanoseconds: Int64 = 50_000
+  static let shortestPauseNanoseconds: Int64 = 80_000
   static let longestPauseNanoseconds: Int64 = 2_000_000
   /// How long due requests keep going to one connection while it has free sessions: requests that are due together travel
   /// together, and so do their replies, as they would from as many clients of one busy host.

@@ -39,9 +39,9 @@ public final class HostedReplica: @unchecked Sendable {
   /// - Parameters:
   ///   - loop: where the replica and all its links live.
   ///   - boss: accepts connections.
-  ///   - meter: of the loop; several replicas of one loop share it.
+  ///   - meter: of the loop; several replicas of one loop share it, each as another `meterOwner`.
   public init(
-    configuration: HostConfiguration, loop: any EventLoop, boss: any EventLoopGroup, meter: LoopMeter,
+    configuration: HostConfiguration, loop: any EventLoop, boss: any EventLoopGroup, meter: LoopMeter, meterOwner: Int,
     logger: Logger
   ) throws {
     self.configuration = configuration
@@ -49,7 +49,7 @@ public final class HostedReplica: @unchecked Sendable {
     self.boss = boss
     self.meter = meter
     self.logger = logger
-    meterOwner = meter.addOwner()
+    self.meterOwner = meterOwner
     timers = TimerFactory()
     manager = EventManager(queueCapacity: 1024, timers: timers)
     let problems = configuration.replica.validate()

@@ -150,10 +150,17 @@ struct CeilingTests {
       return rate <= 4_000 && trials[rate]! == 3
     }
     #expect(found == 4_000)
-    #expect(trials == [1_000: 3, 2_000: 3, 4_000: 3, 8_000: 3])
+    #expect(trials == [1_000: 3, 2_000: 3, 4_000: 3, 8_000: 3, 16_000: 3])
   }
 
-  @Test("a machine too busy for the first rate has no ceiling")
+  @Test("one rate that fails between two that hold does not end the search")
+  func passesOverOneRate() async throws {
+    let found = try await CeilingSearch.ceiling(start: 1_000, refinements: 0) { $0 == 1_000 || $0 == 4_000 }
+    #expect(found == 4_000)
+    #expect(try await CeilingSearch.ceiling(start: 1_000, refinements: 0) { $0 == 2_000 } == 2_000)
+  }
+
+  @Test("a machine too busy for any rate has no ceiling")
   func givesUp() async throws {
     #expect(try await CeilingSearch.ceiling(start: 1_000) { _ in false } == nil)
   }
@@ -181,7 +188,7 @@ struct GeneratorRuleTests {
     outcome.measuredNanoseconds = 1_000
     outcome.generatorCPUNanoseconds = busy
     return GeneratorRule.violation(
-      outcome, latencyP50Nanoseconds: p50, lagP99Nanoseconds: lag, ceiling: ceiling, rate: rate)
+      outcome, latencyP50Nanoseconds: p50, lagNanoseconds: lag, quantile: "p99", ceiling: ceiling, rate: rate)
   }
 
   @Test("lag is allowed up to a quarter of the median latency, and always up to 250 µs")
