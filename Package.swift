@@ -89,7 +89,26 @@ let package = Package(
     suite("PBFTTests", ["PBFT", "Events"]),
     suite("ReplicationTests", ["Replication", "PBFT", "Events", "Hashing"]),
     suite("WireTests", ["Wire", "PBFT", "Hashing", crypto], resources: [.copy("Resources")]),
-    suite("ChannelsTests", ["Channels", "PBFT", nioCore, nioPosix]),
+    .target(
+      name: "TestSupport", dependencies: ["Channels", "Wire", "PBFT", nioCore, nioPosix],
+      path: "Tests/TestSupport", swiftSettings: settings),
+    suite("ChannelsTests", ["Channels", "PBFT", "TestSupport", nioCore, nioPosix]),
+    suite(
+      "ServiceClientTests",
+      ["ServiceClient", "Channels", "Wire", "PBFT", "TestSupport", nioCore, nioPosix]),
+    suite(
+      "LoadGeneratorTests",
+      [
+        "LoadGenerator", "Workload", "Results", "ServiceClient", "Channels", "Wire", "PBFT", "TestSupport",
+        nioCore, nioPosix, histogram,
+      ]),
+    suite(
+      "ReplicaHostTests",
+      [
+        "ReplicaHost", "Replication", "ServiceClient", "Channels", "Wire", "Hashing", "PBFT", "TestSupport",
+        nioCore, nioPosix, logging,
+      ]),
+    suite("ProcessTests", ["muster", "ServiceClient", "Channels", "TestSupport", nioCore]),
     suite("ResultsTests", ["Results", histogram]),
     suite("AnalysisTests", ["Analysis", "Results", histogram]),
     suite("ExperimentTests", ["Experiment", "Results"]),

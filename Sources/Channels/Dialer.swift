@@ -18,6 +18,8 @@ public final class Dialer: LinkOwner, @unchecked Sendable {
   public private(set) var lastFailure: String?
 
   private unowned let client: any DialerClient
+  /// The client from `stop` until the link has ended: it is told of the end even if nobody else holds it any more.
+  private var departing: (any DialerClient)?
   private let number: UInt32
   private var pause = Dialer.firstPauseMilliseconds
   private var isStopped = false
@@ -50,7 +52,9 @@ public final class Dialer: LinkOwner, @unchecked Sendable {
   /// Closes the link and makes no other.
   public func stop() {
     isStopped = true
-    link?.close()
+    guard let link else { return }
+    departing = client
+    link.close()
   }
 
   /// Called by the client when the peer has proved to be the right one: the next pause is short again.
@@ -64,6 +68,7 @@ public final class Dialer: LinkOwner, @unchecked Sendable {
     guard link === self.link else { return }
     self.link = nil
     client.dialer(self, lost: link, closure)
+    departing = nil
     retry("\(closure)")
   }
 

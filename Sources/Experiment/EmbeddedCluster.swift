@@ -55,7 +55,7 @@ final class EmbeddedCluster: Sendable {
     let first = Int32(parameters.firstClientID)
     let clientKeys = keys.clientPublicKeys(first...(first + Int32(parameters.sessions) - 1), mode: mode)
     let loops = Array(group.makeIterator())
-    for loop in loops { try await loop.submit { yieldToGenerator() }.get() }
+    for loop in loops { try await loop.submit { ThreadPriority.yieldToGenerator() }.get() }
     let meters = loops.map { _ in LoopMeter(owners: ids.count) }
     let memoryPorts = ids.map { _ in (client: MemoryPort(), replica: MemoryPort()) }
     var replicaEndpoints: [ReplicaID: Endpoint] = [:]
@@ -116,15 +116,6 @@ final class EmbeddedCluster: Sendable {
     for replica in replicas { try? await replica.stop().get() }
     try? await group.shutdownGracefully()
   }
-}
-
-/// Lowers the priority of the calling thread, and keeps it from preempting others when it wakes. Where replicas and generator share cores, the generator then gets
-/// its turn in time, so that what is measured is the replicas and not the scheduler's choice between the two.
-private func yieldToGenerator() {
-  setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
-  var parameter = sched_param()
-  // SCHED_BATCH, a macro that Swift does not import.
-  sched_setscheduler(0, 3, &parameter)
 }
 
 extension PointParameters {

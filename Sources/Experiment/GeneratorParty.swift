@@ -35,6 +35,7 @@ final class GeneratorParty: Sendable {
   ) throws {
     group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     loop = group.next()
+    loop.execute { ThreadPriority.takeGenerator() }
     guard let quorums = Quorums(replicas: parameters.replicas, faults: parameters.faults) else {
       throw TargetFailure("\(parameters.replicas) replicas do not tolerate \(parameters.faults) faults")
     }

@@ -38,6 +38,8 @@ final class ClientConnections: LinkOwner, @unchecked Sendable {
   private var entries: [Entry] = []
   private var freeIndices: [UInt32] = []
   private var dirty: [UInt32] = []
+  /// Of the connections that are no more: counters of a run never fall.
+  private var endedTraffic: (UInt64, UInt64, UInt64) = (0, 0, 0)
   private let maximumFrameBytes: Int
   private let queueLimitBytes: Int
   /// Owns this object, so it lives longer.
@@ -76,6 +78,9 @@ final class ClientConnections: LinkOwner, @unchecked Sendable {
     let index = Int(link.number)
     guard index < entries.count, entries[index].link === link else { return }
     closedConnections += 1
+    endedTraffic.0 += link.sentBytes
+    endedTraffic.1 += link.receivedBytes
+    endedTraffic.2 += link.flushes
     entries[index].link = nil
     entries[index].generation = (entries[index].generation + 1) & (1 << (32 - Self.indexBits) - 1)
     freeIndices.append(UInt32(index))
@@ -93,7 +98,8 @@ final class ClientConnections: LinkOwner, @unchecked Sendable {
       case .frame(let frame, let byteCount):
         offset += byteCount
         if delegate.clients(self, frame: frame, connection: connection) == false, countSenseless(link) {
-          return bytes.count
+          // What came before in this burst has its turn all the same.
+          offset = bytes.count
         }
       case .incomplete:
         break scan
@@ -155,9 +161,9 @@ final class ClientConnections: LinkOwner, @unchecked Sendable {
     for entry in entries { entry.link?.close() }
   }
 
-  /// Bytes and flushes over the open connections.
+  /// Bytes and flushes over all connections, those that have ended included.
   var traffic: (sentBytes: UInt64, receivedBytes: UInt64, flushes: UInt64) {
-    var total: (UInt64, UInt64, UInt64) = (0, 0, 0)
+    var total = endedTraffic
     for entry in entries {
       guard let link = entry.link else { continue }
       total.0 += link.sentBytes

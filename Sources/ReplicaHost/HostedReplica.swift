@@ -41,8 +41,8 @@ public final class HostedReplica: @unchecked Sendable {
   ///   - boss: accepts connections.
   ///   - meter: of the loop; several replicas of one loop share it, each as another `meterOwner`.
   public init(
-    configuration: HostConfiguration, loop: any EventLoop, boss: any EventLoopGroup, meter: LoopMeter, meterOwner: Int,
-    logger: Logger
+    configuration: HostConfiguration, loop: any EventLoop, boss: any EventLoopGroup, meter: LoopMeter,
+    meterOwner: Int, logger: Logger
   ) throws {
     self.configuration = configuration
     self.loop = loop
@@ -85,7 +85,10 @@ public final class HostedReplica: @unchecked Sendable {
     return replicas.flatMap { [self] listener in
       Listener.open(
         configuration.clientEndpoint, boss: boss, worker: loop, backlog: configuration.backlog
-      ) { [self] link in clients.accept(link) }.map { [listener, $0] }
+      ) { [self] link in clients.accept(link) }.map { [listener, $0] }.flatMapErrorThrowing {
+        listener.close()
+        throw $0
+      }
     }.hop(to: loop).map { [self] opened in
       listeners = opened
       quorumPromise = loop.makePromise()
@@ -120,7 +123,7 @@ public final class HostedReplica: @unchecked Sendable {
     loop.submit { [self] in mesh.expectEnd() }
   }
 
-  /// Closes every link and stops delivering. Idempotent.
+  /// Closes every link and stops delivering. Idempotent. Once it has succeeded nothing on the loop needs the host.
   public func stop() -> EventLoopFuture<Void> {
     loop.submit { [self] in
       guard !isStopped else { return }
@@ -134,6 +137,9 @@ public final class HostedReplica: @unchecked Sendable {
       allPromise?.fail(ChannelError.alreadyClosed)
       quorumPromise = nil
       allPromise = nil
+    }.flatMap { [loop] in
+      // A requested end of turn and the ends of the links are queued before this.
+      loop.submit {}
     }
   }
 

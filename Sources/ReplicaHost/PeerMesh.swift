@@ -83,6 +83,8 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
   private var strangers: [ObjectIdentifier: AcceptedPeer] = [:]
   private var dialled: [UInt32: PeerSession] = [:]
   private var complaints: Set<String> = []
+  /// Of the links that are no more: counters of a run never fall.
+  private var endedTraffic: (UInt64, UInt64, UInt64) = (0, 0, 0)
   private var isStopped = false
 
   init(
@@ -273,6 +275,7 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
     peers[index].dialer?.peerIsGood()
     // The newer of two connections of one peer is the one that works.
     let old = peers[index].session
+    if let old { countEnded(old.link) }
     peers[index].session = session
     old?.link.close()
     var waiting = peers[index].waiting
@@ -289,8 +292,11 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
     if closure == .overflow { counters.overflows += 1 }
     guard let index = peers.firstIndex(where: { $0.session === session }) else { return }
     peers[index].session = nil
+    countEnded(session.link)
     counters.lostLinks += 1
-    if !isStopped { complain("lost the link to replica \(peers[index].id.rawValue): \(closure)") }
+    // After the stop the delegate may be gone.
+    guard !isStopped else { return }
+    complain("lost the link to replica \(peers[index].id.rawValue): \(closure)")
     delegate.meshPeersChanged(self)
   }
 
@@ -300,9 +306,15 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
     logger.warning("replica \(own.rawValue): \(what)")
   }
 
-  /// Bytes and flushes over the established links.
+  private func countEnded(_ link: Link) {
+    endedTraffic.0 += link.sentBytes
+    endedTraffic.1 += link.receivedBytes
+    endedTraffic.2 += link.flushes
+  }
+
+  /// Bytes and flushes over all links that were established, those that have ended included.
   var traffic: (sentBytes: UInt64, receivedBytes: UInt64, flushes: UInt64) {
-    var total: (UInt64, UInt64, UInt64) = (0, 0, 0)
+    var total = endedTraffic
     for peer in peers {
       guard let link = peer.session?.link else { continue }
       total.0 += link.sentBytes
@@ -316,7 +328,8 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
 /// Owns a link that a peer opened.
 final class AcceptedPeer: LinkOwner {
   let session: PeerSession
-  private unowned let mesh: PeerMesh
+  /// Let go of with the link, whose end the mesh is told of even if nobody else holds it any more.
+  private let mesh: PeerMesh
 
   init(session: PeerSession, mesh: PeerMesh) {
     self.session = session

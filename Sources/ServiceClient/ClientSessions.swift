@@ -178,6 +178,8 @@ public final class ClientSessions: DialerClient, @unchecked Sendable {
   /// Closes all connections.
   public func close() {
     for dialer in dialers { dialer.stop() }
+    readiness?.fail(ChannelError.alreadyClosed)
+    readiness = nil
   }
 
   /// Bytes sent and received over all links that are up, and flushes that carried them.

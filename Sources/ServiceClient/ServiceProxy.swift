@@ -126,6 +126,8 @@ public final class ServiceProxy: SessionsObserver, @unchecked Sendable {
       waiting.removeAll()
       for continuation in left.values { continuation.resume(throwing: InvocationError.closed) }
     }.get()
+    // What the loop has queued for the sessions, an end of turn perhaps, comes before this.
+    try? await loop.submit {}.get()
   }
 
   private func invoke(_ content: [UInt8], unordered: Bool) async throws -> [UInt8] {

@@ -188,13 +188,26 @@ struct ClusterTests {
   @Test("a replica that cannot listen says so and keeps nothing open")
   func cannotListen() async throws {
     try await LiveCluster.with(ClusterPlan(transport: .sockets, count: 1)) { cluster in
-      // The same client port again: now the port in use. The replica port is another free one.
+      // The same client port again, now in use; for replicas a port that was free a moment ago.
       var configuration = cluster.configuration(0)
-      configuration.replicaEndpoint = .socket(host: "127.0.0.1", port: 0)
+      let probe = try await Listener.open(
+        Transport.sockets.place(), boss: cluster.loop, worker: cluster.loop
+      ) { _ in PlainLink(loop: cluster.loop) }.get()
+      probe.close()
+      let replicaEndpoint = Transport.sockets.place().reached(at: probe.port)
+      configuration.replicaEndpoint = replicaEndpoint
       let second = try HostedReplica(
-        configuration: configuration, loop: cluster.loop, boss: cluster.loop, meter: LoopMeter(),
+        configuration: configuration, loop: cluster.loop, boss: cluster.loop, meter: LoopMeter(owners: 1),
+        meterOwner: 0,
         logger: .init(label: "test"))
       await #expect(throws: (any Error).self) { try await second.start().get() }
+      try await eventually("nobody listens for replicas", on: cluster.loop) {
+        guard let link = try? await PlainLink.connect(to: replicaEndpoint, on: cluster.loop) else {
+          return true
+        }
+        await link.close()
+        return false
+      }
       try await second.stop().get()
       try await cluster.withProxy { proxy in
         try await proxy.add(2, expecting: 2)
@@ -212,7 +225,8 @@ struct ClusterTests {
         change(&configuration)
         #expect(throws: HostError.self) {
           _ = try HostedReplica(
-            configuration: configuration, loop: cluster.loop, boss: cluster.loop, meter: LoopMeter(),
+            configuration: configuration, loop: cluster.loop, boss: cluster.loop, meter: LoopMeter(owners: 1),
+            meterOwner: 0,
             logger: .init(label: "test"))
         }
       }

@@ -44,7 +44,7 @@ final class LiveCluster: @unchecked Sendable {
     self.plan = plan
     self.loops = Array(loops.dropLast())
     loop = loops.last!
-    meters = self.loops.map { _ in LoopMeter() }
+    meters = self.loops.map { _ in LoopMeter(owners: plan.count) }
     membership = Membership(count: plan.count)
     keys = ClusterKeys.generate(replicas: membership.replicas)
     clientKeys = keys.clientPublicKeys(Self.firstClient...Self.firstClient + 9, mode: plan.mode)
@@ -100,6 +100,7 @@ final class LiveCluster: @unchecked Sendable {
     let place = loops[index % loops.count]
     let host = try HostedReplica(
       configuration: configuration(index), loop: place, boss: place, meter: meters[index % loops.count],
+      meterOwner: index,
       logger: logger)
     try await host.start().get()
     hosts[index] = host
