@@ -55,7 +55,7 @@ final class EmbeddedCluster: Sendable {
     let first = Int32(parameters.firstClientID)
     let clientKeys = keys.clientPublicKeys(first...(first + Int32(parameters.sessions) - 1), mode: mode)
     let loops = Array(group.makeIterator())
-    for loop in loops { try await loop.submit { ThreadPriority.yieldToGenerator() }.get() }
+    for loop in loops { try await loop.submit { ThreadPriority.setReplicas() }.get() }
     let meters = loops.map { _ in LoopMeter(owners: ids.count) }
     let memoryPorts = ids.map { _ in (client: MemoryPort(), replica: MemoryPort()) }
     var replicaEndpoints: [ReplicaID: Endpoint] = [:]

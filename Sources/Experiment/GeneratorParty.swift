@@ -33,9 +33,13 @@ final class GeneratorParty: Sendable {
     _ parameters: PointParameters, endpoints: [Endpoint], replicaIDs: [ReplicaID], secrets: GeneratorSecrets,
     readOnlyRequests: Bool = false
   ) throws {
+    let ends = parameters.transport == .memory ? 0 : (parameters.transport == .loopback ? 2 : 1)
+    try Descriptors.require(
+      parameters.connections * endpoints.count * ends,
+      for: "\(parameters.connections) connections per replica")
     group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     loop = group.next()
-    loop.execute { ThreadPriority.takeGenerator() }
+    loop.execute { ThreadPriority.setGenerator() }
     guard let quorums = Quorums(replicas: parameters.replicas, faults: parameters.faults) else {
       throw TargetFailure("\(parameters.replicas) replicas do not tolerate \(parameters.faults) faults")
     }

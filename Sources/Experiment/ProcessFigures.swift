@@ -88,3 +88,26 @@ struct ProcessReading: Sendable {
     return Double(after.stolen - before.stolen) / Double(after.all - before.all)
   }
 }
+
+/// File descriptors of this process.
+enum Descriptors {
+  /// Raises the soft limit to the hard one, once: every connection is a descriptor at each of its ends.
+  static let limit: UInt64 = {
+    var limits = rlimit()
+    guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limits) == 0 else { return 0 }
+    limits.rlim_cur = limits.rlim_max
+    setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limits)
+    getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limits)
+    return UInt64(limits.rlim_cur)
+  }()
+
+  /// Says so, before anything is opened, when `needed` connections' ends cannot fit.
+  static func require(_ needed: Int, for what: String) throws(CommandFailure) {
+    // Loops, files and listeners take some of their own.
+    guard limit == 0 || UInt64(needed) + 256 <= limit else {
+      throw .usage(
+        "\(what) need \(needed) file descriptors, and this process may have \(limit) (ulimit -n); "
+          + "expected fewer connections, or replicas in processes of their own (--hosts)")
+    }
+  }
+}

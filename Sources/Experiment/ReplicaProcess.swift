@@ -24,11 +24,13 @@ public enum ReplicaProcess {
         "--id \(options.id): expected one of the replicas of \(options.configDirectory)/hosts.config: "
           + folder.hosts.map { String($0.replica.rawValue) }.joined(separator: ", "))
     }
+    _ = Descriptors.limit
     let configuration = try resolve(options, folder, host, logger)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let loop = group.next()
     let replica = try HostedReplica(
-      configuration: configuration, loop: loop, boss: loop, meter: LoopMeter(owners: 1), meterOwner: 0, logger: logger)
+      configuration: configuration, loop: loop, boss: loop, meter: LoopMeter(owners: 1), meterOwner: 0,
+      logger: logger)
     let stopping = StopSignals()
     do {
       try await replica.start().get()

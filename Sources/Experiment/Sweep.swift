@@ -241,7 +241,9 @@ struct SweepRun<Runner: PointRunning> {
     let begin = monotonicNanoseconds()
     guard let ceiling = try await runner.calibrate(parameters) else {
       // Each point still has the generator's own rules; only the early word of warning is missing.
-      progress.note("no calibration of \(parameters.calibrationSummary): the machine is too busy")
+      progress.note(
+        "no calibration of \(parameters.calibrationSummary): the machine is too busy, or has too few descriptors"
+      )
       uncalibrated.insert(parameters.calibrationSummary)
       return nil
     }

@@ -16,13 +16,13 @@ enum ThreadPriority {
     return true
   }()
 
-  /// For the generator's thread: ahead of replicas and of whatever else the machine does.
-  static func takeGenerator() {
+  /// For the generator's thread: before the replicas and whatever else the machine does.
+  static func setGenerator() {
     if mayRaise { setpriority(ofThread, 0, raised) }
   }
 
-  /// For the threads of in-process replicas, where the generator's cannot be raised.
-  static func yieldToGenerator() {
+  /// For the threads of in-process replicas: behind the generator's, where that cannot be raised.
+  static func setReplicas() {
     if !mayRaise { setpriority(ofThread, 0, lowered) }
   }
 

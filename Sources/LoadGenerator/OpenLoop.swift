@@ -15,9 +15,12 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
   /// Called on the loop once per second with the second that has ended.
   public var onSecond: ((_ second: Int, LoadSecond) -> Void)?
 
-  /// The shortest pause between two looks at the schedule. Shorter ones would spend the generator's core on timer
-  /// system calls; what it adds to the lag is recorded.
-  static let shortestPauseNanoseconds: Int64 = 80_000
+  /// The shortest pause between two looks at the schedule: at high rates so long that requests share flushes and the
+  /// generator's core is not spent on system calls; at low ones next to nothing. What it adds to the lag is recorded.
+  static let pauseAtHighRateNanoseconds: Int64 = 80_000
+  static let pauseAtLowRateNanoseconds: Int64 = 20_000
+  /// Requests per second from which a rate is high.
+  static let highRate = 12_000.0
   static let longestPauseNanoseconds: Int64 = 2_000_000
   /// How long due requests keep going to one connection while it has free sessions: requests that are due together travel
   /// together, and so do their replies, as they would from as many clients of one busy host.
@@ -42,6 +45,7 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
   private var isDone = false
   private var cpuAtStart: Int64 = 0
   private var retransmitsAtStart: UInt64 = 0
+  private let shortestPauseNanoseconds: Int64
   private var lastAdvance: Int64 = 0
   private var lastSend: Int64 = 0
   private var lastRotation: Int64 = 0
@@ -60,10 +64,13 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
       sessions: configuration.sessions, connections: configuration.connections,
       outstanding: configuration.outstanding)
     var capacity = 1024
+    var pause = Self.pauseAtHighRateNanoseconds
     if case .open(let arrival, let rate) = plan.pacing {
+      if plan.signsInline || rate < Self.highRate { pause = Self.pauseAtLowRateNanoseconds }
       schedule = Schedule(arrival: arrival, ratePerSecond: rate, seed: plan.seed)
       capacity = max(capacity, Int(rate * 10) + 1)
     }
+    shortestPauseNanoseconds = pause
     waiting = WaitingRequests(capacity: capacity)
     if let base = plan.auditBase { audit = AppendLogAudit(base: base, sessions: configuration.sessions) }
     let lengthNanoseconds = plan.warmupNanoseconds + plan.measureNanoseconds + plan.drainNanoseconds
@@ -126,9 +133,9 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
     if now >= measureEnd, nextDue == .max, sessions.inFlight == 0, waiting.isEmpty { return finish(now) }
     now = monotonicNanoseconds()
     var wake = now + Self.longestPauseNanoseconds
-    if nextDue < wake { wake = max(nextDue, now + (plan.signsInline ? 0 : Self.shortestPauseNanoseconds)) }
-    if now < measureStart { wake = min(wake, max(measureStart, now + Self.shortestPauseNanoseconds)) }
-    if now < measureEnd { wake = min(wake, max(measureEnd, now + Self.shortestPauseNanoseconds)) }
+    if nextDue < wake { wake = max(nextDue, now + shortestPauseNanoseconds) }
+    if now < measureStart { wake = min(wake, max(measureStart, now + shortestPauseNanoseconds)) }
+    if now < measureEnd { wake = min(wake, max(measureEnd, now + shortestPauseNanoseconds)) }
     arm(at: wake)
   }
 
@@ -252,7 +259,7 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
     }
     // On waking, everything due is sent, whatever woke us.
     let now = monotonicNanoseconds()
-    if nextDue <= now, now - lastSend >= Self.shortestPauseNanoseconds { sendDue(now) }
+    if nextDue <= now, now - lastSend >= shortestPauseNanoseconds { sendDue(now) }
   }
 
   /// Sends what is due at `now`.

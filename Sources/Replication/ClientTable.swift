@@ -65,6 +65,8 @@ final class ClientTable {
   let sessions: ChunkedTable<SessionEntry>
   let replies: ChunkedTable<CachedReply>
   let tree: ClientDigestTree
+  /// Where leaves are put together to be hashed.
+  let leafScratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 2_048, alignment: 8)
   @exclusivity(unchecked) private(set) var count = 0
 
   init(maximumClients: Int) {
@@ -76,6 +78,7 @@ final class ClientTable {
   }
 
   deinit {
+    leafScratch.deallocate()
     for index in 0..<count {
       for place in 0..<ClientTable.repliesRemembered { forget(replies[index] + place) }
     }

@@ -83,12 +83,10 @@ extension ClientTable {
   /// SHA-256 over the number of clients and the root of the tree of their records. Costs one leaf per client
   /// changed since the last call, and the nodes above it.
   func digest() -> Digest {
-    withUnsafeTemporaryAllocation(byteCount: 2_048, alignment: 8) { scratch in
-      for offset in 0..<tree.dirtyCount {
-        let index = tree.dirtyLeaf(offset)
-        tree.setLeaf(index, leafDigest(index, scratch))
-        records[index].pointee.isDirty = false
-      }
+    for offset in 0..<tree.dirtyCount {
+      let index = tree.dirtyLeaf(offset)
+      tree.setLeaf(index, leafDigest(index, leafScratch))
+      records[index].pointee.isDirty = false
     }
     let root = tree.update()
     var hasher = SHA256Hasher()
