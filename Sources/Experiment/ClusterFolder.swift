@@ -30,13 +30,18 @@ struct ClusterFolder {
         FileManager.default.fileExists(atPath: path)
         ? try SystemConfiguration(path: path) : SystemConfiguration()
       let ids = try Self.members(hostsFile, system)
+      guard !ids.isEmpty else {
+        let remarks = hostsFile.warnings.map { "; \($0)" }.joined()
+        throw CommandFailure.usage(
+          "\(hostsFile.path): expected a line 'id host clientPort replicaPort' for each replica\(remarks)")
+      }
       hosts = try hostsFile.hosts(of: ids)
       self.system = system
       let model: FaultModel = system.isByzantine == false ? .crash : .byzantine
       let faults = system.faults ?? model.maximumFaults(replicas: ids.count)
       guard let membership = Membership(replicas: ids.sorted(), faults: faults, model: model) else {
         throw CommandFailure.usage(
-          "\(path): \(ids.count) replicas do not tolerate f = \(faults); expected n >= "
+          "\(FileManager.default.fileExists(atPath: path) ? path : hostsFile.path): \(ids.count) replicas do not tolerate f = \(faults); expected n >= "
             + (model == .crash ? "2f + 1" : "3f + 1"))
       }
       self.membership = membership

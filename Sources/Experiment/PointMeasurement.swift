@@ -96,6 +96,8 @@ struct PointMeasurement {
     row.measureSeconds = Double(parameters.measureNanoseconds) / 1e9
     row.drainSeconds = Double(parameters.drainNanoseconds) / 1e9
     row.viewChanges = audit.viewChanges
+    // Remote replicas have loops of their own, of which nothing is known here.
+    row.loops = parameters.transport == .remote ? nil : parameters.resolvedLoops
   }
 
   private func fillLatencies(_ row: inout PointRow) {
