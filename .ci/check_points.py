@@ -1,4 +1,6 @@
-"""Checks the points.csv of a short sweep: the header is there, all points are, every audit is ok, one is valid.
+"""Checks the points.csv of a short sweep: the header is there, all points are, every audit is ok, no target failed.
+
+Points that are void for another reason pass: how busy the machine is says nothing about the commit.
 
 Standard library only. Says what is wrong and exits 1, or prints one line and exits 0.
 """
@@ -34,11 +36,10 @@ def problems(path, rows_expected):
             yield f"line {number}: status is {row['status']!r}"
         if row["status"] == "void" and not row["void_reason"]:
             yield f"line {number}: void for no reason"
+        if {"audit_failed", "target_failed"} & set(row["void_reason"].split(";")):
+            yield f"line {number}: {row['void_reason']}"
         if not row["answered"].isdigit() or int(row["answered"]) == 0:
             yield f"line {number}: answered is {row['answered']!r}, expected at least 1"
-    if not any(row["status"] == "valid" for row in rows):
-        reasons = sorted({row["void_reason"] for row in rows})
-        yield f"no point is valid: {', '.join(reasons) or 'there is none'}"
 
 
 def main():

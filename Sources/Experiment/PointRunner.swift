@@ -306,7 +306,8 @@ enum GeneratorCalibration {
     let outcome = try await party.run(plan)
     let latency = HistogramSummary(outcome.latency)
     let lag = HistogramSummary(outcome.generatorLag)
-    return outcome.censored == 0 && Double(outcome.starved) <= 0.01 * Double(outcome.offered)
+    return outcome.censored == 0 && outcome.throughput >= 0.95 * rate
+      && Double(outcome.starved) <= 0.01 * Double(outcome.offered)
       && GeneratorRule.violation(
         outcome, latencyP50Nanoseconds: latency.p50Nanoseconds, lagNanoseconds: lag.p90Nanoseconds,
         quantile: "p90",

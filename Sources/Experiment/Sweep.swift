@@ -95,12 +95,19 @@ public enum Sweep {
     return "results/\(date.formatted(style))-\(name)"
   }
 
+  /// The command as another machine would type it: the program by its name alone.
+  private static func command(_ arguments: [String]) -> [String] {
+    guard let program = arguments.first else { return [] }
+    return [program.split(separator: "/").last.map { String($0) } ?? program] + arguments.dropFirst()
+  }
+
   private static func open(
     _ path: String, _ scenario: Scenario, resume: Bool, facts: BuildFacts, arguments: [String]
   ) throws -> SweepStore {
     guard resume else {
       let manifest = RunManifest(
-        sweepId: "", started: Date(), command: arguments, scenario: scenario.text, seed: scenario.seed,
+        sweepId: "", started: Date(), command: Self.command(arguments), scenario: scenario.text,
+        seed: scenario.seed,
         build: facts.build, environment: facts.environment, allocator: facts.allocator,
         libraries: facts.libraries)
       return try SweepStore(creating: path, manifest: manifest)
