@@ -15,8 +15,8 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
   /// Called on the loop once per second with the second that has ended.
   public var onSecond: ((_ second: Int, LoadSecond) -> Void)?
 
-  /// The shortest pause between two looks at the schedule: at high rates so long that requests share flushes and the
-  /// generator's core is not spent on system calls; at low ones next to nothing. What it adds to the lag is recorded.
+  /// The shortest pause between two looks at the schedule: over sockets at high rates so long that requests share flushes
+  /// and the generator's core is not spent on system calls; otherwise next to nothing. What it adds to the lag is recorded.
   static let pauseAtHighRateNanoseconds: Int64 = 80_000
   static let pauseAtLowRateNanoseconds: Int64 = 20_000
   /// Requests per second from which a rate is high.
@@ -66,7 +66,9 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
     var capacity = 1024
     var pause = Self.pauseAtHighRateNanoseconds
     if case .open(let arrival, let rate) = plan.pacing {
-      if plan.signsInline || rate < Self.highRate { pause = Self.pauseAtLowRateNanoseconds }
+      if plan.signsInline || rate < Self.highRate || configuration.isInMemory {
+        pause = Self.pauseAtLowRateNanoseconds
+      }
       schedule = Schedule(arrival: arrival, ratePerSecond: rate, seed: plan.seed)
       capacity = max(capacity, Int(rate * 10) + 1)
     }

@@ -34,6 +34,11 @@ public struct SessionConfiguration: Sendable {
     self.quorums = quorums
   }
 
+  /// Whether requests and replies pass through memory instead of sockets.
+  public var isInMemory: Bool {
+    if case .memory = replicas.first { true } else { false }
+  }
+
   /// Equal replies that decide an operation: f+1, or Q when unordered requests are served.
   public var replyQuorum: Int { readOnlyRequests ? quorums.quorum : quorums.weakQuorum }
 }
