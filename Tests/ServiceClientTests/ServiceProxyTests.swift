@@ -233,7 +233,7 @@ struct ProxyRequestTests {
     }
   }
 
-  @Test("a connection that comes back brings what is pending again", arguments: Transport.allCases)
+  @Test("a connection that comes back brings what is pending again", arguments: [Transport.sockets])
   func resendsOnReconnecting(transport: Transport) async throws {
     try await Stage.with(transport: transport) { stage in
       try await stage.withProxy { proxy in
