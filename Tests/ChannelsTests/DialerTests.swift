@@ -55,8 +55,11 @@ private final class Party: @unchecked Sendable {
     place = place.reached(at: opened.port)
   }
 
-  /// Stops listening and closes what was accepted.
+  /// Stops listening and closes what was accepted, once it was: the caller may see its end open before.
   func leave() async throws {
+    try await eventually("the link is accepted", on: loop) { [self] in
+      try await loop.submit { [self] in !ends.isEmpty }.get()
+    }
     listener?.close()
     try await loop.submit { [self] in
       for end in ends { end.link.close() }
