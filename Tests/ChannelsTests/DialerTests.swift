@@ -55,11 +55,15 @@ private final class Party: @unchecked Sendable {
     place = place.reached(at: opened.port)
   }
 
-  /// Stops listening and closes what was accepted, once it was: the caller may see its end open before.
-  func leave() async throws {
+  /// Waits for the accepted end: the caller may see its own open before.
+  func untilAccepted() async throws {
     try await eventually("the link is accepted", on: loop) { [self] in
       try await loop.submit { [self] in !ends.isEmpty }.get()
     }
+  }
+
+  /// Stops listening and closes what was accepted.
+  func leave() async throws {
     listener?.close()
     try await loop.submit { [self] in
       for end in ends { end.link.close() }
@@ -84,6 +88,7 @@ struct DialerTests {
         try await caller.watch.until("link \(round) is up") { caller.opened == round }
         let number = try await loops[0].submit { dialer.link?.number }.get()
         #expect(number == 7)
+        try await party.untilAccepted()
         try await party.leave()
         try await caller.watch.until("link \(round) is lost") { caller.lost.count == round }
         let isDown = try await loops[0].submit { dialer.link == nil }.get()
