@@ -145,7 +145,7 @@ public final class ClientSessions: DialerClient, @unchecked Sendable {
 
   // MARK: Connections
 
-  /// Opens all connections. The future succeeds when each is up; `isReady` tells how far it is.
+  /// Opens all connections. The future succeeds when each is up; `reachableReplicas` tells how far it is.
   public func connect() -> EventLoopFuture<Void> {
     loop.preconditionInEventLoop()
     let promise = loop.makePromise(of: Void.self)
