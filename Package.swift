@@ -53,6 +53,7 @@ let package = Package(
     .systemLibrary(name: "CJemalloc", providers: [.apt(["libjemalloc-dev"])]),
     .systemLibrary(name: "CLibcrypto", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CScheduling"),
 
     module("Events", []),
     module("PBFT", ["Events"]),
@@ -77,7 +78,8 @@ let package = Package(
       "Experiment",
       [
         "Events", "PBFT", "Workload", "Results", "Hashing", "Replication", "Wire", "Channels", "ReplicaHost",
-        "ServiceClient", "LoadGenerator", "Analysis", "CJemalloc", nioCore, nioPosix, histogram, yams,
+        "ServiceClient", "LoadGenerator", "Analysis", "CJemalloc", "CScheduling", nioCore, nioPosix, histogram,
+        yams,
         logging,
       ]),
     .executableTarget(

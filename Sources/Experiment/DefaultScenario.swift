@@ -31,9 +31,9 @@ extension Scenario {
 
     workload:
       arrival: poisson
-      sessions: 1000
+      sessions: 256
       connections: 16    # per replica; equal to sessions means dedicated connections
-      outstanding: 8     # per session at most, so that a short stall does not keep requests waiting for sessions
+      outstanding: 32    # per session at most, so that a short stall does not keep requests waiting for sessions
       payload: 0
       reply: 0
 

@@ -52,7 +52,7 @@ let importTable: [ModuleRule] = [
       "Events", "PBFT", "Workload", "Results", "Hashing", "Replication", "Wire", "Channels", "ReplicaHost",
       "ServiceClient", "LoadGenerator", "Analysis",
     ],
-    packages: everyday + ["NIO*", "Crypto", "Yams", "CJemalloc"]),
+    packages: everyday + ["NIO*", "Crypto", "Yams", "CJemalloc", "CScheduling"]),
   ModuleRule(
     "muster",
     house: [
