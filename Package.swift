@@ -113,7 +113,7 @@ let package = Package(
     suite("ProcessTests", ["muster", "ServiceClient", "Channels", "TestSupport", nioCore]),
     suite("ResultsTests", ["Results", histogram]),
     suite("AnalysisTests", ["Analysis", "Results", histogram]),
-    suite("ExperimentTests", ["Experiment", "Results"]),
+    suite("ExperimentTests", ["Experiment", "Results", "Channels", "ReplicaHost", "LoadGenerator", "PBFT"]),
     suite("CommandLineTests", ["muster"], resources: [.copy("Resources")]),
   ]
 )

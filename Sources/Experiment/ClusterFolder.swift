@@ -4,6 +4,7 @@
 import Channels
 import Foundation
 import PBFT
+import ReplicaHost
 import Wire
 
 /// What a configuration folder says.
@@ -16,7 +17,11 @@ struct ClusterFolder {
   let warnings: [String]
 
   /// Reads the folder. Without a system.config, the replicas are those of hosts.config and all else has its default.
-  init(_ directory: String) throws(CommandFailure) {
+  ///
+  /// - Parameters:
+  ///   - replicas: n where something stronger than system.config states it: the ids are then 0..<n.
+  ///   - faults: f where something stronger than system.config states it.
+  init(_ directory: String, replicas: Int? = nil, faults statedFaults: Int? = nil) throws(CommandFailure) {
     self.directory = directory
     var isDirectory: ObjCBool = false
     guard FileManager.default.fileExists(atPath: directory, isDirectory: &isDirectory), isDirectory.boolValue
@@ -29,7 +34,9 @@ struct ClusterFolder {
       let system =
         FileManager.default.fileExists(atPath: path)
         ? try SystemConfiguration(path: path) : SystemConfiguration()
-      let ids = try Self.members(hostsFile, system)
+      let ids =
+        try replicas.map { (0..<Int32(clamping: $0)).map { ReplicaID(rawValue: $0) } }
+        ?? Self.members(hostsFile, system)
       guard !ids.isEmpty else {
         let remarks = hostsFile.warnings.map { "; \($0)" }.joined()
         throw CommandFailure.usage(
@@ -38,7 +45,7 @@ struct ClusterFolder {
       hosts = try hostsFile.hosts(of: ids)
       self.system = system
       let model: FaultModel = system.isByzantine == false ? .crash : .byzantine
-      let faults = system.faults ?? model.maximumFaults(replicas: ids.count)
+      let faults = statedFaults ?? system.faults ?? model.maximumFaults(replicas: ids.count)
       guard let membership = Membership(replicas: ids.sorted(), faults: faults, model: model) else {
         throw CommandFailure.usage(
           "\(FileManager.default.fileExists(atPath: path) ? path : hostsFile.path): \(ids.count) replicas do not tolerate f = \(faults); expected n >= "
@@ -69,6 +76,9 @@ struct ClusterFolder {
   var clientEndpoints: [Endpoint] {
     hosts.map { .socket(host: $0.host, port: $0.clientPort) }
   }
+
+  /// Where a replica of this folder keeps what it has promised.
+  func dataFolder(of replica: ReplicaID) -> String { "\(directory)/data/replica\(replica.rawValue)" }
 
   /// BFT-SMaRt's `defaultkeys`: everybody has the same, publicly known keys.
   var usesDefaultKeys: Bool { system.usesDefaultKeys == true }
@@ -117,6 +127,13 @@ extension CommandFailure {
     switch error {
     case .missing, .unreadable: self.init(.missingInput, "\(error)")
     case .malformed: self.init(.usage, "\(error)")
+    }
+  }
+
+  init(data error: DataFolderError) {
+    switch error.reason {
+    case .missing, .refused: self.init(.missingInput, error.description)
+    case .notWritable: self.init(.cannotCreate, error.description)
     }
   }
 

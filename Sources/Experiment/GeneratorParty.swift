@@ -88,10 +88,12 @@ final class GeneratorParty: Sendable {
 
   /// Runs `plan` to its end, or stops waiting when the task is cancelled.
   func run(
-    _ plan: LoadPlan, onMeasurement: @escaping @Sendable (Bool) -> Void = { _ in },
+    _ plan: LoadPlan, onStart: @escaping @Sendable (Int64) -> Void = { _ in },
+    onMeasurement: @escaping @Sendable (Bool) -> Void = { _ in },
     onSecond: @escaping @Sendable (Int, LoadSecond) -> Void = { _, _ in }
   ) async throws -> LoadOutcome {
     let generator = OpenLoop(plan: plan, sessions: sessions)
+    generator.onStart = onStart
     generator.onMeasurement = onMeasurement
     generator.onSecond = onSecond
     let outcome = try await withTaskCancellationHandler {

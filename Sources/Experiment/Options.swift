@@ -1,9 +1,11 @@
 // What the commands that start one party are told, as typed values. Kept true: an option that was not stated
 // is nil, so that `system.config` can decide it and a conflict can be seen.
 
+import ReplicaHost
+import Replication
 import Wire
 
-/// What `muster replica` is told. Precedence: flag, then `system.config`, then Muster's default.
+/// What `muster replica` is told; `ResolvedReplicaSettings` says what holds in the end.
 public struct ReplicaOptions: Equatable, Sendable {
   /// The id of this replica in `hosts.config`.
   public var id: Int
@@ -20,16 +22,39 @@ public struct ReplicaOptions: Equatable, Sendable {
   public var logMultiplier: Int?
   /// Bytes of a reply beyond its record.
   public var replyBytes: Int?
+  public var viewChangeTimeoutNanoseconds: Int64?
+  public var viewChangeResendNanoseconds: Int64?
+  public var nullRequestNanoseconds: Int64?
+  /// Checkpoint periods per view; 0 is without end.
+  public var viewChangePeriod: Int?
+  public var durability: Durability?
+  /// Set for a replica that is to misbehave.
+  public var byzantine: AdversarialBehaviour?
 
   public init(id: Int, configDirectory: String) {
     self.id = id
     self.configDirectory = configDirectory
   }
 
+  /// What only replicas are told, by the same words as in `--print-config`.
+  public enum OwnKey: String, CaseIterable, Sendable {
+    case viewChangeResend = "view_change_resend"
+    case nullRequest = "null_request"
+    case viewChangePeriod = "view_change_period"
+    case byzantine
+
+    var flag: String { "--" + rawValue.split(separator: "_").joined(separator: "-") }
+  }
+
   /// Options whose values are read and checked as those of `muster run` are.
-  /// - Throws: `ParameterErrors` with everything that cannot be read.
-  public init(id: Int, configDirectory: String, stating texts: [ParameterKey: String]) throws(ParameterErrors)
-  {
+  ///
+  /// - Parameters:
+  ///   - texts: of what points have as well.
+  ///   - own: of what only replicas have.
+  /// - Throws: `ParameterErrors` with everything of `texts` that cannot be read, `CommandFailure` for `own`.
+  public init(
+    id: Int, configDirectory: String, stating texts: [ParameterKey: String], own: [OwnKey: String] = [:]
+  ) throws {
     self.init(id: id, configDirectory: configDirectory)
     let parameters = try PointParameters(stating: texts)
     func stated<Value>(_ key: ParameterKey, _ value: Value) -> Value? {
@@ -45,6 +70,34 @@ public struct ReplicaOptions: Equatable, Sendable {
     checkpointPeriod = stated(.checkpointPeriod, parameters.checkpointPeriod)
     logMultiplier = stated(.logMultiplier, parameters.logMultiplier)
     replyBytes = stated(.reply, parameters.replyBytes)
+    viewChangeTimeoutNanoseconds = stated(.viewChangeTimeout, parameters.viewChangeTimeoutNanoseconds)
+    durability = stated(.durability, parameters.durability)
+    for key in OwnKey.allCases {
+      if let text = own[key] { try set(key, text) }
+    }
+  }
+
+  private mutating func set(_ key: OwnKey, _ text: String) throws(CommandFailure) {
+    func duration() throws(CommandFailure) -> Int64 {
+      guard let value = DurationText.nanoseconds(text), value <= 86_400_000_000_000 else {
+        throw .usage("\(key.flag) \(text): expected \(DurationText.expectation)")
+      }
+      return value
+    }
+    switch key {
+    case .viewChangeResend: viewChangeResendNanoseconds = try duration()
+    case .nullRequest: nullRequestNanoseconds = try duration()
+    case .viewChangePeriod:
+      guard let value = Int(text), (0...1_000_000).contains(value) else {
+        throw .usage("\(key.flag) \(text): expected a whole number from 0 to 1000000")
+      }
+      viewChangePeriod = value
+    case .byzantine:
+      guard let value = AdversarialBehaviour(text) else {
+        throw .usage("\(key.flag) \(text): expected \(AdversarialBehaviour.expected)")
+      }
+      byzantine = value
+    }
   }
 }
 

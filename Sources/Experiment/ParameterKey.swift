@@ -3,6 +3,7 @@
 // code.
 
 import Foundation
+import Replication
 import Wire
 import Workload
 
@@ -21,9 +22,12 @@ public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
   case batchSize = "batch_size"
   case batchTimeout = "batch_timeout"
   case requestTimeout = "request_timeout"
+  case viewChangeTimeout = "view_change_timeout"
   case resend
   case checkpointPeriod = "checkpoint_period"
   case logMultiplier = "log_multiplier"
+  case durability
+  case faultsScript = "faults_script"
   case sessions
   case connections
   case outstanding
@@ -44,7 +48,8 @@ public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
   public var section: Section {
     switch self {
     case .protocol, .service, .transport, .hosts, .replicas, .faults, .loops, .signatures, .replicaAuth,
-      .batchSize, .batchTimeout, .requestTimeout, .checkpointPeriod, .logMultiplier:
+      .batchSize, .batchTimeout, .requestTimeout, .viewChangeTimeout, .checkpointPeriod, .logMultiplier,
+      .durability, .faultsScript:
       .target
     case .signing, .resend, .sessions, .connections, .outstanding, .arrival, .rate, .rateShare, .payload,
       .reply,
@@ -71,9 +76,12 @@ public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
     case .signing: Self.choices(Signing.self)
     case .replicaAuth: Self.choices(ReplicaAuthentication.self)
     case .batchSize: "a whole number from 1 to 65536"
-    case .batchTimeout, .requestTimeout, .resend, .warmup, .duration, .drain: DurationText.expectation
+    case .batchTimeout, .requestTimeout, .viewChangeTimeout, .resend, .warmup, .duration, .drain:
+      DurationText.expectation
     case .checkpointPeriod: "a whole number from 1 to 1000000"
     case .logMultiplier: "a whole number from 2 to 1024"
+    case .durability: Self.choices(Durability.self)
+    case .faultsScript: FaultScript.expectation
     case .sessions: "a whole number from 1 to 1000000"
     case .connections: "a whole number from 1 to the number of sessions"
     case .outstanding: "a whole number from 1 to \(PointParameters.maximumOutstanding)"
@@ -146,9 +154,17 @@ extension PointParameters {
     case .batchSize: batchSize = try Self.whole(key, text, 1...65_536)
     case .batchTimeout: batchTimeoutNanoseconds = try Self.duration(key, text)
     case .requestTimeout: requestTimeoutNanoseconds = try Self.duration(key, text)
+    case .viewChangeTimeout: viewChangeTimeoutNanoseconds = try Self.duration(key, text)
     case .resend: statedResendNanoseconds = try Self.duration(key, text)
     case .checkpointPeriod: checkpointPeriod = try Self.whole(key, text, 1...1_000_000)
     case .logMultiplier: logMultiplier = try Self.whole(key, text, 2...1024)
+    case .durability: durability = try Self.choice(key, text)
+    case .faultsScript:
+      do {
+        faultScript = try FaultScript(text)
+      } catch {
+        throw ParameterError(key, error.found, error.expected)
+      }
     case .sessions: sessions = try Self.whole(key, text, 1...1_000_000)
     case .connections: connections = try Self.whole(key, text, 1...1_000_000)
     case .outstanding: outstanding = try Self.whole(key, text, 1...Self.maximumOutstanding)

@@ -67,6 +67,11 @@ extension PointParameters {
     checks.require((1...1_000_000).contains(checkpointPeriod), .checkpointPeriod, checkpointPeriod)
     checks.require((2...1024).contains(logMultiplier), .logMultiplier, logMultiplier)
     if let loops { checks.require((1...1024).contains(loops), .loops, loops) }
+    if let problem = faultScript.problem(
+      replicas: replicas, transport: transport, until: warmupNanoseconds + measureNanoseconds)
+    {
+      checks.require(false, .faultsScript, problem.found, problem.expected)
+    }
   }
 
   private func validateLoad(_ checks: inout Checks) {
@@ -103,6 +108,10 @@ extension PointParameters {
       requestTimeoutNanoseconds % 1_000_000 == 0, .requestTimeout,
       DurationText.text(requestTimeoutNanoseconds),
       "a whole number of milliseconds")
+    duration(viewChangeTimeoutNanoseconds, .viewChangeTimeout, atLeast: 1_000_000, "1ms or more")
+    checks.require(
+      viewChangeTimeoutNanoseconds % 1_000_000 == 0, .viewChangeTimeout,
+      DurationText.text(viewChangeTimeoutNanoseconds), "a whole number of milliseconds")
     duration(resendNanoseconds, .resend, atLeast: 1_000_000, "1ms or more")
     if let statedResendNanoseconds {
       checks.require(

@@ -8,7 +8,7 @@ import Results
 
 extension PointParameters {
   /// The first 12 hexadecimal digits of SHA-256 over the parameters as stated: `PointRow.parameterText` of a
-  /// row that holds nothing but them, where what the runner decides if it is not stated (loops, resend) is
+  /// row that holds nothing but them, where what the runner decides if it is not stated (loops, timers) is
   /// empty and the number of cores, which is the machine's, is 0.
   public var pointID: String {
     var text = statedRow.parameterText
@@ -19,13 +19,16 @@ extension PointParameters {
   }
 
   /// Names what a capacity probe of this point would measure: all but the offered rate and its arrival, and
-  /// but the timers (request timeout, resend), which do nothing in a closed loop without faults. So points
-  /// that differ in a timer only are offered the same rate and can be compared.
+  /// but the timers (request timeout, view-change timeout, resend), which do nothing in a closed loop without
+  /// faults, and but the faults, which a probe does not have. So points that differ in these only are offered
+  /// the same rate and can be compared.
   public var capacityConfiguration: String {
     var row = statedRow
     row.arrival = ""
     row.requestTimeoutMilliseconds = nil
+    row.viewChangeTimeoutMilliseconds = nil
     row.resendMilliseconds = nil
+    row.faultScript = nil
     row.rateShare = nil
     row.targetOperationsPerSecond = 0
     let text = row.parameterText.split(separator: "\n")
@@ -41,6 +44,7 @@ extension PointParameters {
   ///   - targetOpsPerSecond: the rate offered, a share already resolved.
   public func fill(_ row: inout PointRow, targetOpsPerSecond: Double) {
     fillStated(&row)
+    row.viewChangeTimeoutMilliseconds = Int(viewChangeTimeoutNanoseconds / 1_000_000)
     row.resendMilliseconds = Int(resendNanoseconds / 1_000_000)
     row.targetOperationsPerSecond = targetOpsPerSecond
     row.warmupSeconds = Double(warmupNanoseconds) / 1e9
@@ -67,11 +71,15 @@ extension PointParameters {
     row.batchSize = batchSize
     row.batchTimeoutMicroseconds = Int(batchTimeoutNanoseconds / 1000)
     row.requestTimeoutMilliseconds = Int(requestTimeoutNanoseconds / 1_000_000)
+    // Only where it was stated, as resend: identities from before there was a view change stay what they are.
+    if stated.contains(.viewChangeTimeout) {
+      row.viewChangeTimeoutMilliseconds = Int(viewChangeTimeoutNanoseconds / 1_000_000)
+    }
     row.resendMilliseconds = statedResendNanoseconds.map { Int($0 / 1_000_000) }
     row.checkpointPeriod = checkpointPeriod
     row.logSize = logSize
-    // The only value there is; stated so that identities stay when there are more.
-    row.durability = "none"
+    row.durability = durability.rawValue
+    row.faultScript = faultScript.isEmpty ? nil : faultScript.description
     row.sessions = sessions
     row.connections = connections
     row.outstanding = outstanding
@@ -93,13 +101,15 @@ extension PointParameters {
     if requestTimeoutNanoseconds != PointParameters().requestTimeoutNanoseconds {
       text += " request timeout \(DurationText.text(requestTimeoutNanoseconds))"
     }
+    if !faultScript.isEmpty { text += " faults '\(faultScript)'" }
     return text
   }
 
   /// The same without the load, for probes.
   public var configurationSummary: String {
     let name = orderingProtocol == .pbft ? "" : "\(orderingProtocol.rawValue) "
-    return "\(name)\(transport.rawValue) n=\(replicas) \(signatureMode) batch \(batchSize)"
+    let disk = durability == .none ? "" : " durability \(durability.rawValue)"
+    return "\(name)\(transport.rawValue) n=\(replicas) \(signatureMode) batch \(batchSize)\(disk)"
   }
 
   /// A number for people: no exponent, no trailing `.0`, at most six decimals.

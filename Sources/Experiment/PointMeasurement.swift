@@ -47,6 +47,8 @@ struct PointMeasurement {
   var signAheadSeconds: Double?
   /// Why the target failed, if it did.
   var targetFailure: String?
+  /// What happened while the load ran.
+  var events = RunEvents()
 
   /// The result without identity and parameters, which are the sweep's.
   func result(started: Date, ended: Date) -> PointResult {
@@ -68,7 +70,11 @@ struct PointMeasurement {
     ]
     result.quantiles = quantileRows()
     result.series = seriesRows()
-    result.events = verdict.reasons.map {
+    var events = events
+    events.addOutage(outcome.gaps)
+    events.sort()
+    result.events = events.rows
+    result.events += verdict.reasons.map {
       EventRow(key, timeSeconds: parameters.measuredUntilSeconds, kind: $0.reason.rawValue, detail: $0.detail)
     }
     result.events += audit.remarks.map {
@@ -156,7 +162,8 @@ struct PointMeasurement {
   /// Every reason that voids the point, in the order in which deciders read them.
   private func judge(_ row: PointRow) -> Verdict {
     let stationarity = StationarityTest.judge(
-      outcome.bins, seconds: Double(parameters.measureNanoseconds) / 1e9)
+      outcome.bins, seconds: Double(parameters.measureNanoseconds) / 1e9,
+      hasFaults: !parameters.faultScript.isEmpty)
     var verdict = Verdict(audit: .absent, stationarity: stationarity.verdict)
     if isAudited {
       verdict.audit = .ok

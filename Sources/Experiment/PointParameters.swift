@@ -2,6 +2,7 @@
 // are complete (nothing a point depends on is read from anywhere else), they remember which of them were
 // stated, and whatever is derived from others (resend, log size) is derived here and nowhere else.
 
+import Replication
 import Wire
 import Workload
 
@@ -68,10 +69,16 @@ public struct PointParameters: Equatable, Sendable {
   public var batchTimeoutNanoseconds: Int64 = 2_000_000
   /// The replicas' request timer; 0 turns it off.
   public var requestTimeoutNanoseconds: Int64 = 2_000_000_000
+  /// How long a new view may take before the next one is tried; doubled per failed view.
+  public var viewChangeTimeoutNanoseconds: Int64 = 2_000_000_000
   /// The client's resend interval if it was stated; `resendNanoseconds` is what holds.
   public var statedResendNanoseconds: Int64?
   public var checkpointPeriod = 128
   public var logMultiplier = 4
+  /// What in-process replicas write before they vote; embedded points write nothing unless told.
+  public var durability = Durability.none
+  /// What happens to the replicas while the load runs; empty for nothing.
+  public var faultScript = FaultScript()
 
   public var sessions = 1000
   /// Connections per replica, the sessions dealt evenly over them.

@@ -50,10 +50,19 @@ public struct EmbeddedPointRunner: PointRunning {
         let plan = parameters.plan(rate: targetOpsPerSecond, seed: seed, auditBase: 0)
         let signAheadSeconds = parameters.signing == .ahead ? try await party.signAhead(plan) : nil
         let started = Date()
-        let outcome = try await party.run(
-          plan,
-          onMeasurement: { window.mark(begins: $0) },
-          onSecond: { report(.second($0, $1, parameters)) })
+        let injector = FaultInjector(parameters.faultScript, cluster: cluster)
+        let outcome: LoadOutcome
+        do {
+          outcome = try await party.run(
+            plan,
+            onStart: { injector.begin(at: $0) },
+            onMeasurement: { window.mark(begins: $0) },
+            onSecond: { report(.second($0, $1, parameters)) })
+        } catch {
+          _ = await injector.end()
+          throw error
+        }
+        let faults = await injector.end()
         let ended = Date()
         report(LiveStatus(phase: .audit))
         var measurement = PointMeasurement(
@@ -61,17 +70,27 @@ public struct EmbeddedPointRunner: PointRunning {
           isAudited: parameters.audit && parameters.service == .log)
         measurement.signAheadSeconds = signAheadSeconds
         measurement.use = await window.use(primaryOf: cluster.membership)
-        let finals = try await settled(cluster)
+        let finals = try await settled(cluster, patience: parameters.faultScript.isEmpty ? 2 : 10)
         measurement.audit = TargetAudit.comparing(
           before: nil, after: finals.map { ReplicaAccount($0) }, outcome: outcome)
+        if let remark = cluster.data?.remark { measurement.audit.remarks.append(remark) }
+        measurement.targetFailure = faults.first(where: \.hasFailed).map {
+          "\($0.fault): \($0.note ?? "failed")"
+        }
+        measurement.events.add(faults, outcome.gaps)
+        for (position, samples) in try await cluster.allSamples().enumerated() {
+          for sample in samples {
+            measurement.events.add(sample.events, of: position, since: outcome.startNanoseconds)
+          }
+        }
         return measurement.result(started: started, ended: ended)
       }
     }
   }
 
-  /// The replicas once they have executed equally far, or after two seconds as they are.
-  private func settled(_ cluster: EmbeddedCluster) async throws -> [ReplicaSample] {
-    for _ in 0..<100 {
+  /// The replicas that run once they have executed equally far, or after `patience` seconds as they are.
+  private func settled(_ cluster: EmbeddedCluster, patience: Int) async throws -> [ReplicaSample] {
+    for _ in 0..<patience * 50 {
       let samples = try await cluster.samples()
       if Set(samples.map(\.status.lastExecuted)).count == 1 { return samples }
       try await Task.sleep(for: .milliseconds(20))
@@ -118,7 +137,8 @@ final class MeasurementWindow: @unchecked Sendable {
 
   struct Reading: Sendable {
     var process: ProcessReading
-    var samples: [ReplicaSample]
+    /// By place, killed replicas before those that followed them.
+    var samples: [[ReplicaSample]]
   }
 
   init(cluster: EmbeddedCluster, loops: [any EventLoop]) {
@@ -131,7 +151,7 @@ final class MeasurementWindow: @unchecked Sendable {
     if begins { ProcessFigures.resetPeakResidentBytes() }
     let task = Task { [cluster, loops] in
       let process = await ProcessReading.take(loops: loops)
-      return Reading(process: process, samples: (try? await cluster.samples()) ?? [])
+      return Reading(process: process, samples: (try? await cluster.allSamples()) ?? [])
     }
     lock.withLock { readings.append(task) }
   }
@@ -150,14 +170,19 @@ final class MeasurementWindow: @unchecked Sendable {
     use.residentBytes = ProcessFigures.peakResidentBytes()
     use.stealShare = begin.process.stealShare(until: end.process)
     guard begin.samples.count == end.samples.count, !end.samples.isEmpty else { return use }
+    // Counters begin anew with a restarted replica; what its predecessors counted stays.
+    func sum(_ samples: [[ReplicaSample]], _ value: (ReplicaSample) -> UInt64) -> UInt64 {
+      samples.joined().reduce(0) { $0 + value($1) }
+    }
     func total(_ value: (ReplicaSample) -> UInt64) -> UInt64 {
-      zip(begin.samples, end.samples).reduce(0) { $0 + value($1.1) - value($1.0) }
+      sum(end.samples, value) - sum(begin.samples, value)
     }
-    use.replicaCPUNanoseconds = zip(begin.samples, end.samples).reduce(0) {
-      $0 + $1.1.cpuNanoseconds - $1.0.cpuNanoseconds
-    }
-    let primary = membership.primaryPosition(of: end.samples[0].status.view)
-    use.primaryCPUNanoseconds = end.samples[primary].cpuNanoseconds - begin.samples[primary].cpuNanoseconds
+    // Processor time is kept by place.
+    func cpu(_ reading: Reading, _ place: Int) -> Int64 { reading.samples[place].last?.cpuNanoseconds ?? 0 }
+    let cpus = end.samples.indices.map { cpu(end, $0) - cpu(begin, $0) }
+    use.replicaCPUNanoseconds = cpus.reduce(0, +)
+    let view = end.samples.joined().map(\.status.view).max() ?? .zero
+    use.primaryCPUNanoseconds = cpus[membership.primaryPosition(of: view)]
     use.messages = total { $0.host.requestFrames + $0.host.repliesSent + $0.mesh.framesSent }
     // A replica link's bytes are counted at both of its ends, a client link's at the replica's.
     use.bytes = total(\.clientBytes) + total(\.meshBytes) / 2
@@ -276,12 +301,20 @@ enum CapacityProbing {
 
 /// The generator's ceiling against the null target.
 enum GeneratorCalibration {
+  /// Requests that sessions together may have in flight at least, as far as 32 per session allow.
+  private static let requestsInFlight = 8_192
+
   static func ceiling(_ parameters: PointParameters) async throws -> Double? {
     // The stubs are in this process: with very many connections only one end of each fits.
     let ends = parameters.transport == .memory ? 0 : parameters.connections * parameters.replicas * 2
     guard (try? Descriptors.require(ends, for: "the null target's connections")) != nil else { return nil }
+    var parameters = parameters
+    // The ceiling holds for all points of a transport, its connections and a mode: it must not be that of the few sessions
+    // of the point which happens to come first.
+    let perSession = min(32, requestsInFlight / parameters.sessions + 1)
+    parameters.outstanding = max(parameters.outstanding, perSession)
     let target = try await EmbeddedNullTarget.start(parameters)
-    return try await closing(target.stop) {
+    return try await closing(target.stop) { [parameters] in
       let party = try GeneratorParty(
         parameters, endpoints: target.clientEndpoints, replicaIDs: target.replicaIDs,
         secrets: target.keys.generatorSecrets)

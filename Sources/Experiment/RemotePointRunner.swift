@@ -62,7 +62,8 @@ public struct RemotePointRunner: PointRunning {
       do {
         let after = try await settled(target, on: party.loop)
         measurement.audit = TargetAudit.comparing(
-          before: before, after: after.map { ReplicaAccount($0) }, outcome: outcome)
+          before: before, after: after.reports.map { ReplicaAccount($0) }, outcome: outcome)
+        measurement.audit.remarks += after.silent.map { "no status after the run: \($0)" }
       } catch {
         measurement.targetFailure = "no status after the run: \(error)"
         measurement.isAudited = false
@@ -73,13 +74,16 @@ public struct RemotePointRunner: PointRunning {
     }
   }
 
-  private func settled(_ target: RemoteTarget, on loop: any EventLoop) async throws -> [StatusReport] {
-    var statuses = try await target.ask(on: loop)
-    for _ in 0..<40 where Set(statuses.map(\.lastExecuted)).count > 1 {
+  /// The replicas that answer once they have executed equally far, or after two seconds as they are. As many as are
+  /// allowed to fail may be silent.
+  private func settled(_ target: RemoteTarget, on loop: any EventLoop) async throws -> RemoteTarget.Answers {
+    let needed = target.resolved.replicas - target.resolved.faults
+    var answers = try await target.askOnce(on: loop, atLeast: needed)
+    for _ in 0..<40 where Set(answers.reports.map(\.lastExecuted)).count > 1 {
       try await Task.sleep(for: .milliseconds(50))
-      statuses = try await target.ask(on: loop)
+      answers = try await target.askOnce(on: loop, atLeast: needed)
     }
-    return statuses
+    return answers
   }
 }
 
@@ -116,7 +120,29 @@ struct RemoteTarget: Sendable {
     return RemoteTarget(folder: folder, statuses: statuses, secrets: secrets, resolved: resolved)
   }
 
-  func ask(on loop: any EventLoop) async throws -> [StatusReport] { try await Self.ask(folder, on: loop) }
+  /// What the replicas say of themselves, and who does not.
+  struct Answers: Sendable {
+    var reports: [StatusReport] = []
+    /// Why there is no answer, one line each.
+    var silent: [String] = []
+  }
+
+  /// Asks every replica once more; some may be gone.
+  /// - Throws: `TargetFailure` when fewer than `needed` answer.
+  func askOnce(on loop: any EventLoop, atLeast needed: Int) async throws -> Answers {
+    let results = try await EventLoopFuture.whenAllComplete(
+      folder.clientEndpoints.map { StatusQuery.ask($0, on: loop, timeout: .seconds(2)) }, on: loop
+    ).get()
+    var answers = Answers()
+    for result in results {
+      switch result {
+      case .success(let report): answers.reports.append(report)
+      case .failure(let error): answers.silent.append("\(error)")
+      }
+    }
+    guard answers.reports.count >= needed else { throw TargetFailure(answers.silent.joined(separator: "; ")) }
+    return answers
+  }
 
   private static func ask(_ folder: ClusterFolder, on loop: any EventLoop) async throws -> [StatusReport] {
     try await EventLoopFuture.whenAllSucceed(
@@ -162,7 +188,8 @@ struct RemoteTarget: Sendable {
     (.protocol, "protocol"), (.service, "service"), (.replicas, "n"), (.faults, "f"),
     (.signatures, "signature_mode"), (.replicaAuth, "replica_auth"), (.batchSize, "batch_size"),
     (.batchTimeout, "batch_timeout_ns"), (.requestTimeout, "request_timeout_ns"),
-    (.checkpointPeriod, "checkpoint_period"), (.reply, "reply_bytes"),
+    (.viewChangeTimeout, "view_change_timeout_ns"), (.checkpointPeriod, "checkpoint_period"),
+    (.durability, "durability"), (.reply, "reply_bytes"),
   ]
 
   private static func text(_ value: String, _ name: String) -> String {

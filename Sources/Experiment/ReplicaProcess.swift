@@ -11,13 +11,45 @@ import ReplicaHost
 import Replication
 import Wire
 
+/// How a replica process begins, beside what it is.
+public struct ReplicaStart: Equatable, Sendable {
+  /// Whether to make the data folder.
+  public var formats: Bool
+  /// What the cluster is said to be; must be what the keys say.
+  public var cluster: String?
+  /// Whether its data is lost: it may have promised what it does not know, and abstains until that is history.
+  public var recovers: Bool
+
+  public init(formats: Bool = false, cluster: String? = nil, recovers: Bool = false) {
+    self.formats = formats
+    self.cluster = cluster
+    self.recovers = recovers
+  }
+}
+
 /// One replica process.
 public enum ReplicaProcess {
-  /// Runs until SIGTERM or SIGINT; prints one line beginning `ready` once clients are served and a quorum is connected.
-  public static func run(_ options: ReplicaOptions) async throws {
+  /// The resolved configuration as text: each value and where it comes from.
+  public static func configuration(_ options: ReplicaOptions) throws -> String {
     let folder = try ClusterFolder(options.configDirectory)
+    return try ResolvedReplicaSettings.resolve(flags: options, systemConfig: folder.system).text
+  }
+
+  /// Runs until SIGTERM or SIGINT; prints one line beginning `ready` once clients are served and a quorum is connected.
+  ///
+  /// - Throws: `CommandFailure`: 64 for what cannot be, 66 for a data folder or keys that are not as they must be, 73 when
+  ///   the log cannot be written.
+  public static func run(_ options: ReplicaOptions, start: ReplicaStart = ReplicaStart()) async throws {
     let logger = Logger(label: "muster")
-    for warning in folder.warnings { logger.warning("\(warning)") }
+    let settings = try ResolvedReplicaSettings.resolve(
+      flags: options, systemConfig: ClusterFolder(options.configDirectory).system)
+    func stronger(_ setting: ReplicaSetting<Int?>) -> Int? {
+      setting.source < .systemConfig ? setting.value : nil
+    }
+    let folder = try ClusterFolder(
+      options.configDirectory, replicas: stronger(settings.replicas), faults: stronger(settings.faults))
+    for warning in folder.warnings + settings.warnings { logger.warning("\(warning)") }
+    for notice in settings.notices { logger.notice("\(notice)") }
     let id = ReplicaID(rawValue: Int32(options.id))
     guard let host = folder.host(of: id) else {
       throw CommandFailure.usage(
@@ -25,17 +57,44 @@ public enum ReplicaProcess {
           + folder.hosts.map { String($0.replica.rawValue) }.joined(separator: ", "))
     }
     _ = Descriptors.limit
-    let configuration = try resolve(options, folder, host, logger)
+    let configuration = try resolve(settings, folder, host, start)
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    let loop = group.next()
-    let replica = try HostedReplica(
-      configuration: configuration, loop: loop, boss: loop, meter: LoopMeter(owners: 1), meterOwner: 0,
-      logger: logger)
+    do {
+      try await run(configuration, host, group.next(), logger, settings)
+    } catch {
+      try? await group.shutdownGracefully()
+      throw error
+    }
+    try? await group.shutdownGracefully()
+  }
+
+  private static func run(
+    _ configuration: HostConfiguration, _ host: HostsConfiguration.Host, _ loop: any EventLoop,
+    _ logger: Logger,
+    _ settings: ResolvedReplicaSettings
+  ) async throws {
+    let replica: any ReplicaParty
+    do {
+      let meter = LoopMeter(owners: 1)
+      if let behaviour = settings.byzantine.value {
+        logger.warning("replica \(host.replica.rawValue): misbehaves on purpose: \(behaviour)")
+        replica = try AdversarialReplica(
+          behaviour: behaviour, configuration: configuration, loop: loop, boss: loop, meter: meter,
+          meterOwner: 0,
+          logger: logger)
+      } else {
+        replica = try HostedReplica(
+          configuration: configuration, loop: loop, boss: loop, meter: meter, meterOwner: 0, logger: logger)
+      }
+    } catch let error as DataFolderError {
+      throw CommandFailure(data: error)
+    }
     let stopping = StopSignals()
     do {
       try await replica.start().get()
     } catch {
-      try? await group.shutdownGracefully()
+      try? await replica.stop(cleanly: false).get()
+      if let error = error as? DataFolderError { throw CommandFailure(data: error) }
       throw cannotListen(error, host)
     }
     let line = readyLine(configuration, host)
@@ -43,10 +102,20 @@ public enum ReplicaProcess {
       try await replica.quorumConnected().get()
       FileHandle.standardOutput.write(Data((line + "\n").utf8))
     }
-    await stopping.wait()
+    let failure = await withTaskGroup(of: String?.self) { group in
+      group.addTask { try? await replica.failed().get() }
+      group.addTask {
+        await stopping.wait()
+        return nil
+      }
+      let first = await group.next() ?? nil
+      // Ends the task that still waits, whichever it is.
+      stopping.end()
+      try? await replica.stop(cleanly: true).get()
+      return first
+    }
     announcing.cancel()
-    try? await replica.stop().get()
-    try? await group.shutdownGracefully()
+    if let failure { throw CommandFailure(.cannotCreate, failure) }
   }
 
   private static func cannotListen(_ error: any Error, _ host: HostsConfiguration.Host) -> CommandFailure {
@@ -63,75 +132,68 @@ public enum ReplicaProcess {
       + "clients=\(host.host):\(host.clientPort) replicas=\(host.host):\(host.replicaPort) "
       + "protocol=\(replica.consenter == .pbft ? "pbft" : "noops") service=\(configuration.service) "
       + "signatures=\(configuration.signatureMode) batch=\(replica.batchSize) "
-      + "request_timeout_ms=\(replica.requestTimeoutNanoseconds / 1_000_000) durability=none"
+      + "request_timeout_ms=\(replica.requestTimeoutNanoseconds / 1_000_000) durability=\(replica.durability.rawValue)"
   }
 
-  /// Flag, then system.config, then Muster's default; a conflict is said.
   private static func resolve(
-    _ options: ReplicaOptions, _ folder: ClusterFolder, _ host: HostsConfiguration.Host, _ logger: Logger
+    _ settings: ResolvedReplicaSettings, _ folder: ClusterFolder, _ host: HostsConfiguration.Host,
+    _ start: ReplicaStart
   ) throws -> HostConfiguration {
-    func choose<Value: Equatable>(
-      _ flag: String, _ stated: Value?, _ key: String, _ file: Value?, _ other: Value
-    ) -> Value {
-      if let stated, let file, stated != file {
-        logger.notice("\(flag) \(stated) wins over \(key) = \(file) of system.config")
-      }
-      return stated ?? file ?? other
-    }
-    let system = folder.system
-    var replica = ReplicaConfiguration()
-    let defaults = PointParameters()
-    replica.batchSize = choose(
-      "--batch-size", options.batchSize, "system.totalordermulticast.maxbatchsize", system.maximumBatchSize,
-      defaults.batchSize)
-    replica.maximumBatchRequests = max(replica.maximumBatchRequests, replica.batchSize)
-    replica.batchTimeoutNanoseconds = choose(
-      "--batch-timeout", options.batchTimeoutNanoseconds, "system.totalordermulticast.batchtimeout",
-      system.batchTimeoutMilliseconds.map { Int64(max(0, $0)) * 1_000_000 }, defaults.batchTimeoutNanoseconds)
-    replica.requestTimeoutNanoseconds = choose(
-      "--request-timeout", options.requestTimeoutNanoseconds, "system.totalordermulticast.timeout",
-      system.requestTimeoutMilliseconds.map { Int64($0) * 1_000_000 }, defaults.requestTimeoutNanoseconds)
-    replica.checkpointPeriod = choose(
-      "--checkpoint-period", options.checkpointPeriod, "system.totalordermulticast.checkpoint_period",
-      system.checkpointPeriod, defaults.checkpointPeriod)
-    replica.logMultiplier = options.logMultiplier ?? defaults.logMultiplier
-    replica.readOnlyRequests = system.hasReadOnlyRequests ?? false
-    replica.consenter = (options.orderingProtocol ?? .pbft) == .pbft ? .pbft : .noops
+    var replica = settings.replicaConfiguration
     replica.lookupSalt = UInt64.random(in: .min ... .max)
     if replica.consenter == .noops, folder.membership.count != 1 {
       throw CommandFailure.usage(
         "--protocol noops: expected n = 1 and f = 0, system.config has n = \(folder.membership.count)")
     }
-    let problems = replica.validate()
-    if !problems.isEmpty { throw CommandFailure.usage(problems.joined(separator: "; ")) }
-    let mode = choose(
-      "--signatures", try options.signatureMode.map { try SignatureMode(name: $0) },
-      "system.communication.useSignatures", try folder.statedSignatureMode(), .none)
+    let secrets = try folder.replicaSecrets(of: host.replica)
+    try check(start, secrets.cluster, folder)
     var configuration = HostConfiguration(
       id: host.replica, membership: folder.membership, replica: replica,
-      service: (options.service ?? .log).rawValue, signatureMode: mode,
-      replicaAuthentication: options.replicaAuthentication ?? .hmac,
-      secrets: try folder.replicaSecrets(of: host.replica),
+      service: settings.service.value.rawValue, signatureMode: settings.signatureMode.value,
+      replicaAuthentication: settings.replicaAuthentication.value, secrets: secrets,
       clientEndpoint: .socket(host: host.host, port: host.clientPort),
       replicaEndpoint: .socket(host: host.host, port: host.replicaPort),
       replicaEndpoints: Dictionary(
         uniqueKeysWithValues: folder.hosts.map {
           ($0.replica, Endpoint.socket(host: $0.host, port: $0.replicaPort))
         }))
-    configuration.replyBytes = options.replyBytes ?? 0
-    if let limit = system.maximumRequestSize { configuration.maximumRequestFrameBytes = limit }
+    configuration.replyBytes = settings.replyBytes.value
+    configuration.maximumRequestFrameBytes = settings.maximumRequestFrameBytes.value
+    configuration.dataFolder = folder.dataFolder(of: host.replica)
+    configuration.formats = start.formats
+    configuration.startsRecovering = start.recovers
     return configuration
+  }
+
+  /// The cluster named on the command line must be the one of the keys.
+  private static func check(_ start: ReplicaStart, _ cluster: ClusterID, _ folder: ClusterFolder) throws {
+    guard let stated = start.cluster else {
+      if start.formats {
+        throw CommandFailure.usage(
+          "--format: expected --cluster as well, so that no folder is made for another cluster by mistake; the keys of "
+            + "\(folder.directory) are of --cluster \(cluster)")
+      }
+      return
+    }
+    guard ClusterID(hexadecimal: stated) == cluster else {
+      throw CommandFailure(
+        .missingInput,
+        "--cluster \(stated): the keys of \(folder.directory) are of cluster \(cluster); give that id, or the keys of "
+          + "the cluster that is meant")
+    }
   }
 }
 
 /// Waits for SIGTERM or SIGINT.
 private final class StopSignals: @unchecked Sendable {
   private let stream: AsyncStream<Void>
+  private let continuation: AsyncStream<Void>.Continuation
   private let sources: [any DispatchSourceSignal]
 
   init() {
     let (stream, continuation) = AsyncStream<Void>.makeStream()
     self.stream = stream
+    self.continuation = continuation
     sources = [SIGTERM, SIGINT].map { number in
       signal(number, SIG_IGN)
       let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
@@ -147,6 +209,9 @@ private final class StopSignals: @unchecked Sendable {
   func wait() async {
     for await _ in stream { break }
   }
+
+  /// Ends the waiting.
+  func end() { continuation.finish() }
 }
 
 /// The operating system's words for an error, without the library's decoration.

@@ -143,7 +143,7 @@ struct ScenarioReader {
     let related: [ParameterKey: [ParameterKey]] = [
       .replicas: [.faults, .protocol], .faults: [.protocol, .replicas], .connections: [.sessions],
       .firstClientID: [.sessions], .signing: [.signatures], .hosts: [.transport],
-      .resend: [.drain, .requestTimeout],
+      .resend: [.drain, .requestTimeout], .faultsScript: [.replicas, .transport, .warmup, .duration],
     ]
     let place = ([error.key] + (related[error.key] ?? [])).lazy.compactMap { statements[$0]?.position }.first
     return ScenarioError(fileName: fileName, position: place ?? position, message: error.description)
@@ -228,7 +228,7 @@ struct ScenarioReader {
     TextPosition(line: mark?.line ?? 1, column: mark?.column ?? 1)
   }
 
-  private static func position(of error: YamlError) -> TextPosition? {
+  static func position(of error: YamlError) -> TextPosition? {
     switch error {
     case .scanner(_, _, let mark, _), .parser(_, _, let mark, _), .composer(_, _, let mark, _): position(mark)
     case .duplicatedKeysInMapping(_, let context): position(context.mark)

@@ -84,6 +84,9 @@ public struct LoadOutcome: Sendable {
   /// Unordered reads and the like that took another way.
   public var unorderedSentOrdered: UInt64 = 0
   public var lostLinks: UInt64 = 0
+  /// When the load began, on the generator's monotonic clock.
+  public var startNanoseconds: Int64 = 0
+  public var gaps = CompletionGaps()
 
   /// Quorums reached per second of the measurement.
   public var throughput: Double {

@@ -10,6 +10,8 @@ import Workload
 
 /// Drives sessions by a plan. Belongs to the sessions' event loop; one run per generator.
 public final class OpenLoop: SessionsObserver, @unchecked Sendable {
+  /// Called on the loop when the load begins, with the instant from which its times count.
+  public var onStart: ((_ nanoseconds: Int64) -> Void)?
   /// Called on the loop when the measurement begins and when it ends.
   public var onMeasurement: ((_ begins: Bool) -> Void)?
   /// Called on the loop once per second with the second that has ended.
@@ -105,6 +107,8 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
     measureStart = start + plan.warmupNanoseconds
     measureEnd = measureStart + plan.measureNanoseconds
     lastAdvance = start
+    outcome.startNanoseconds = start
+    onStart?(start)
     if let counting = schedule {
       outcome.scheduled = counting.dueCount(in: plan.warmupNanoseconds..<measureEnd - start)
     }
@@ -166,6 +170,7 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
     isDone = true
     endSeconds(now + 1_000_000_000)
     outcome.drainedNanoseconds = max(0, now - measureEnd)
+    outcome.gaps.end(at: now - start)
     outcome.retransmits = sessions.counters.retransmits - retransmitsAtStart
     outcome.unorderedSentOrdered = sessions.counters.unorderedSentOrdered
     outcome.lostLinks = sessions.counters.lostLinks
@@ -287,6 +292,7 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
     switch completion.outcome {
     case .answered:
       outcome.answeredInAll += 1
+      outcome.gaps.answered(at: completion.completed - start)
       if completion.completed >= measureStart, completion.completed < measureEnd {
         outcome.quorumsInWindow += 1
       }
@@ -311,6 +317,7 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
       outcome.bins[bin].answered += 1
       outcome.bins[bin].latencySum += Double(latency)
     case .unknown:
+      outcome.gaps.gaveUp()
       if measured { recordCensored() }
     case .diverged:
       withSecond(of: completion.completed) { $0.errors += 1 }

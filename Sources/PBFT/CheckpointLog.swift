@@ -14,6 +14,8 @@ final class CheckpointLog {
   private let replicas: Int
   private let slots: UnsafeMutablePointer<Slot>
   private let digests: UnsafeMutablePointer<Digest>
+  /// Per replica the first one that is not at a multiple of the period: of a reconfiguration (decision record 3).
+  private let extra: UnsafeMutablePointer<Checkpoint>
 
   /// For a window of `slotCount` × `period` sequence numbers.
   init(period: UInt64, slotCount: UInt64, replicas: Int) {
@@ -24,20 +26,34 @@ final class CheckpointLog {
     slots.initialize(repeating: Slot(), count: Int(slotCount))
     digests = .allocate(capacity: Int(slotCount) * replicas)
     digests.initialize(repeating: .zero, count: Int(slotCount) * replicas)
+    extra = .allocate(capacity: replicas)
+    extra.initialize(repeating: Checkpoint(sequence: .zero, digest: .zero), count: replicas)
   }
 
   deinit {
     slots.deallocate()
     digests.deallocate()
+    extra.deallocate()
   }
 
   private func index(_ sequence: SequenceNumber) -> Int {
     Int((sequence.rawValue / period) % slotCount)
   }
 
-  /// Records the first checkpoint message of a replica for this sequence number, a multiple of the period
-  /// inside the window.
+  private func isRegular(_ sequence: SequenceNumber) -> Bool { sequence.rawValue % period == 0 }
+
+  /// Records the first checkpoint message of a replica for this sequence number inside the window.
+  /// `stored` is said of what is not even kept: a second one off the period.
   func record(_ checkpoint: Checkpoint, of position: Int) -> VoteOutcome {
+    guard isRegular(checkpoint.sequence) else {
+      if extra[position].sequence == checkpoint.sequence {
+        return extra[position].digest == checkpoint.digest ? .duplicate : .conflicting
+      }
+      // There is one reconfiguration at most in the life of a membership.
+      guard extra[position].sequence == .zero else { return .stored }
+      extra[position] = checkpoint
+      return .counted
+    }
     let index = index(checkpoint.sequence)
     if slots[index].sequence != checkpoint.sequence {
       // The slot's former sequence number left the window when the watermark moved.
@@ -52,34 +68,42 @@ final class CheckpointLog {
     return .counted
   }
 
-  /// How many replicas have sent exactly this checkpoint.
-  func count(of checkpoint: Checkpoint) -> Int {
-    let index = index(checkpoint.sequence)
-    guard slots[index].sequence == checkpoint.sequence else { return 0 }
-    var remaining = slots[index].voted
+  /// How many replicas but those excluded have sent exactly this checkpoint.
+  func count(of checkpoint: Checkpoint, excluding excluded: ReplicaSet) -> Int {
     var count = 0
-    while let position = remaining.popFirst() {
-      if digests[index * replicas + position] == checkpoint.digest { count += 1 }
+    for position in 0..<replicas where !excluded.contains(position) {
+      if digest(of: position, at: checkpoint.sequence) == checkpoint.digest { count += 1 }
     }
     return count
   }
 
   /// The digest the replica has sent for this sequence number.
   func digest(of position: Int, at sequence: SequenceNumber) -> Digest? {
+    guard isRegular(sequence) else {
+      return extra[position].sequence == sequence ? extra[position].digest : nil
+    }
     let index = index(sequence)
     guard slots[index].sequence == sequence, slots[index].voted.contains(position) else { return nil }
     return digests[index * replicas + position]
   }
 
-  /// The digest that at least `quorum` replicas have sent for this sequence number.
-  func digest(sentBy quorum: Int, at sequence: SequenceNumber) -> Digest? {
-    let index = index(sequence)
-    guard slots[index].sequence == sequence else { return nil }
-    var remaining = slots[index].voted
-    while let position = remaining.popFirst() {
-      let candidate = Checkpoint(sequence: sequence, digest: digests[index * replicas + position])
-      if count(of: candidate) >= quorum { return candidate.digest }
+  /// The digest that at least `quorum` replicas, but for those excluded, have sent for this sequence number.
+  func digest(sentBy quorum: Int, at sequence: SequenceNumber, excluding excluded: ReplicaSet) -> Digest? {
+    for position in 0..<replicas where !excluded.contains(position) {
+      guard let candidate = digest(of: position, at: sequence) else { continue }
+      let checkpoint = Checkpoint(sequence: sequence, digest: candidate)
+      if count(of: checkpoint, excluding: excluded) >= quorum { return candidate }
     }
     return nil
+  }
+
+  /// What the replica has sent above `bound`, ascending.
+  func checkpoints(of position: Int, above bound: SequenceNumber) -> [Checkpoint] {
+    var found: [Checkpoint] = []
+    if extra[position].sequence > bound { found.append(extra[position]) }
+    for index in 0..<Int(slotCount) where slots[index].voted.contains(position) && slots[index].sequence > bound {
+      found.append(Checkpoint(sequence: slots[index].sequence, digest: digests[index * replicas + position]))
+    }
+    return found.sorted { $0.sequence < $1.sequence }
   }
 }

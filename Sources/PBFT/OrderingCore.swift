@@ -6,69 +6,8 @@
 
 import Events
 
-/// What the core needs to know besides the membership.
-public struct OrderingConfiguration: Hashable, Sendable {
-  /// A checkpoint is taken every so many sequence numbers, K.
-  public var checkpointPeriod: UInt64
-  /// The log holds so many checkpoint periods: L = K × multiplier; at least 2.
-  public var logMultiplier: UInt64
-  /// First delay before a SUSPECT is sent again; doubled each time, at most 64-fold.
-  public var suspectResendNanoseconds: Int64
-
-  public init(checkpointPeriod: UInt64, logMultiplier: UInt64, suspectResendNanoseconds: Int64) {
-    self.checkpointPeriod = checkpointPeriod
-    self.logMultiplier = logMultiplier
-    self.suspectResendNanoseconds = suspectResendNanoseconds
-  }
-
-  /// The number of sequence numbers in the watermark window, L.
-  public var logSize: UInt64 { checkpointPeriod * logMultiplier }
-}
-
-/// A countdown the core asks its owner for.
-public enum OrderingTimer: Hashable, Sendable {
-  /// Until the own SUSPECT is sent again.
-  case suspectResend
-}
-
 /// One replica's part in ordering batches. Confined to one thread; no call allocates in steady state.
 public final class OrderingCore: EventReceiver {
-  public enum Event {
-    /// Takes part from now on.
-    case start
-    /// The primary's owner has formed a batch. Precondition: `canPropose`.
-    case propose(digest: Digest, batch: BatchHandle)
-    /// A link has delivered an authenticated message. The digest of a pre-prepare has been checked against
-    /// its batch.
-    case message(Message, from: ReplicaID)
-    /// The owner has digested its state after executing up to this sequence number, as it was asked to.
-    case checkpointTaken(Checkpoint)
-    /// The owner's request timer has found reason to suspect the primary.
-    case suspectPrimary
-    case timeout(OrderingTimer)
-  }
-
-  public enum Effect {
-    /// To every other replica.
-    case broadcast(Message)
-    /// The next batch in sequence is committed: execute it. The core counts it as executed.
-    case execute(SequenceNumber, view: View, digest: Digest, batch: BatchHandle)
-    /// Everything up to here is executed: digest the state and answer with `checkpointTaken`.
-    case takeCheckpoint(SequenceNumber)
-    /// The core will never mention this batch again.
-    case discard(BatchHandle)
-    /// A quorum has the same state here: the low watermark has moved.
-    case stable(Checkpoint)
-    /// A quorum agrees on a state that is not ours: this replica's state is damaged.
-    case diverged(Checkpoint)
-    /// This replica suspects the primary of the view.
-    case suspected(View)
-    /// A quorum suspects the primary of the view, so it may be left.
-    case viewAbandonable(View)
-    case startTimer(OrderingTimer, afterNanoseconds: Int64)
-    case rejected(Rejection, from: ReplicaID)
-  }
-
   public let configuration: OrderingConfiguration
   public let id: ReplicaID
   public let membership: Membership
@@ -77,46 +16,139 @@ public final class OrderingCore: EventReceiver {
 
   let quorums: Quorums
   let log: OrderingLog
+  let past: ClaimLog
   let checkpoints: CheckpointLog
+  let statements = StatementStore()
+  @exclusivity(unchecked) var early: EarlyMessages
+  @exclusivity(unchecked) var peers: PeerLog
 
   // Exempt from exclusivity checks: no access outlives its own statement, and nothing calls back.
   @usableFromInline @exclusivity(unchecked) var started = false
+  @usableFromInline @exclusivity(unchecked) var recovering = false
+  @usableFromInline @exclusivity(unchecked) var inForce = true
+  /// The view in force, or the one being changed to.
   @usableFromInline @exclusivity(unchecked) var currentView = View.zero
   @usableFromInline @exclusivity(unchecked) var executedThrough = SequenceNumber.zero
   @usableFromInline @exclusivity(unchecked) var proposedThrough = SequenceNumber.zero
   @usableFromInline @exclusivity(unchecked) var stable = Checkpoint(sequence: .zero, digest: .zero)
+  /// The last number this view may use; planned rotation.
+  @usableFromInline @exclusivity(unchecked) var viewLimit = SequenceNumber(UInt64.max)
+  /// The number of a reconfiguration batch: above it nothing is proposed, accepted or executed.
+  @usableFromInline @exclusivity(unchecked) var barrier = SequenceNumber(UInt64.max)
+
+  // Checkpoints and what is behind.
   @exclusivity(unchecked) var highestCertified = Checkpoint(sequence: .zero, digest: .zero)
+  /// Certified by f+1 only: a target of state transfer.
+  @exclusivity(unchecked) var target = Checkpoint(sequence: .zero, digest: .zero)
+  @exclusivity(unchecked) var lastOwnCheckpoint = SequenceNumber.zero
+  @exclusivity(unchecked) var isDiverged = false
+  @exclusivity(unchecked) var transferTarget = Checkpoint(sequence: .zero, digest: .zero)
+  @exclusivity(unchecked) var isTransferring = false
+
+  // Suspicion.
   @exclusivity(unchecked) var suspecting = ReplicaSet.empty
   @exclusivity(unchecked) var suspectResends = 0
+  @exclusivity(unchecked) var ownAccused = ContiguousArray<Int32>()
+
+  // View change.
+  @exclusivity(unchecked) var newView = NewViewInForce()
+  @exclusivity(unchecked) var viewChanges: ContiguousArray<StoredViewChange>
+  @exclusivity(unchecked) var unsigned: StatementHandle?
+  @exclusivity(unchecked) var viewChangeResends = 0
+  @exclusivity(unchecked) var isViewChangeTimerRunning = false
+  @exclusivity(unchecked) var isSuspectTimerRunning = false
+  /// Whether the view has executed a client's batch; the first view counts as if it had.
+  @exclusivity(unchecked) var viewHasProgressed = true
+  @exclusivity(unchecked) var isNewViewTimerRunning = false
+  @exclusivity(unchecked) var newViewDoublings = 0
+
+  // Recovery.
+  @exclusivity(unchecked) var wasRestored = false
+  /// What was promised above the window, ascending.
+  @exclusivity(unchecked) var restored: [OrderingState.Entry] = []
+  /// Where a stable checkpoint ends the recovery.
+  @exclusivity(unchecked) var recoveryBound: SequenceNumber?
+  @exclusivity(unchecked) var highestPrepared = SequenceNumber.zero
+
+  // Healing.
+  @exclusivity(unchecked) var highestSeen = SequenceNumber.zero
+  @exclusivity(unchecked) var wanted = ContiguousArray<WantedBatch>()
+  @exclusivity(unchecked) var healing = HealingState()
+
+  @exclusivity(unchecked) var counters = OrderingStatistics()
   @exclusivity(unchecked) var pending = ContiguousArray<Effect>()
   @exclusivity(unchecked) var pendingHead = 0
 
-  /// Precondition: `id` is in the membership, K is at least 1 and the multiplier at least 2.
-  public init(configuration: OrderingConfiguration, id: ReplicaID, membership: Membership) {
+  /// A core that has executed everything up to `stable` and begins in `view`, which needs no NEW-VIEW: view 0 at
+  /// first, and what the owner says at the beginning of a new membership (decision record 3).
+  ///
+  /// Precondition: `id` is in the membership, K is at least 1, the multiplier at least 2, and times are positive.
+  public init(
+    configuration: OrderingConfiguration, id: ReplicaID, membership: Membership, view: View = .zero,
+    stable: Checkpoint = Checkpoint(sequence: .zero, digest: .zero)
+  ) {
     guard let position = membership.position(of: id) else {
       preconditionFailure("a replica is in its membership")
     }
     precondition(configuration.checkpointPeriod >= 1 && configuration.logMultiplier >= 2)
     precondition(configuration.logSize <= 1 << 20, "the log is allocated in advance")
-    precondition((1...Int64.max >> 6).contains(configuration.suspectResendNanoseconds))
+    let delays = 1...Int64.max >> 20
+    precondition(delays.contains(configuration.suspectResendNanoseconds))
+    precondition(delays.contains(configuration.viewChangeTimeoutNanoseconds))
+    precondition(delays.contains(configuration.viewChangeResendNanoseconds))
+    precondition(delays.contains(configuration.healingNanoseconds))
+    precondition((0...Int64.max >> 20).contains(configuration.nullRequestNanoseconds))
+    precondition((0...Int64.max >> 20).contains(configuration.requestTimeoutNanoseconds))
     self.configuration = configuration
     self.id = id
     self.membership = membership
     self.position = position
     quorums = membership.quorums
     log = OrderingLog(window: configuration.logSize, replicas: membership.count)
+    past = ClaimLog(window: configuration.logSize)
     checkpoints = CheckpointLog(
       period: configuration.checkpointPeriod, slotCount: configuration.logMultiplier,
       replicas: membership.count)
+    early = EarlyMessages(replicas: membership.count)
+    peers = PeerLog(replicas: membership.count)
+    viewChanges = ContiguousArray(repeating: StoredViewChange(), count: membership.count)
+    begin(at: stable, in: view)
   }
 
-  /// The view in force.
+  func begin(at checkpoint: Checkpoint, in view: View) {
+    currentView = view
+    stable = checkpoint
+    highestCertified = checkpoint
+    target = checkpoint
+    executedThrough = checkpoint.sequence
+    proposedThrough = checkpoint.sequence
+    lastOwnCheckpoint = checkpoint.sequence
+    highestSeen = checkpoint.sequence
+    highestPrepared = checkpoint.sequence
+    newView = NewViewInForce(start: checkpoint.sequence)
+    viewLimit = limit(after: checkpoint.sequence)
+  }
+
+  /// The view in force, or the one being changed to while `isActive` is false.
   @inlinable
   public var view: View { currentView }
 
-  /// Whether this replica votes in its view.
+  /// Whether this replica is in its view, and not changing to it.
   @inlinable
-  public var isActive: Bool { started }
+  public var isActive: Bool { started && inForce }
+
+  /// The view being changed to; nil when the view is in force.
+  public var pendingView: View? { inForce ? nil : currentView }
+
+  /// Whether this replica abstains because it has lost what it may have voted.
+  public var isRecovering: Bool { recovering }
+
+  /// Whether a state transfer has been asked for and not finished.
+  public var isFetchingState: Bool { isTransferring }
+
+  /// Whether this replica may vote.
+  @inlinable
+  var mayVote: Bool { started && inForce && !recovering }
 
   @inlinable
   public var isPrimary: Bool { membership.primaryPosition(of: currentView) == position }
@@ -133,38 +165,69 @@ public final class OrderingCore: EventReceiver {
   @inlinable
   public var stableCheckpoint: Checkpoint { stable }
 
-  /// The highest checkpoint that a quorum vouches for; above `lastExecuted` this replica is behind.
-  public var certifiedCheckpoint: Checkpoint { highestCertified }
+  /// The highest checkpoint that f+1 replicas vouch for; above `lastExecuted` this replica is behind.
+  public var certifiedCheckpoint: Checkpoint { target.sequence > highestCertified.sequence ? target : highestCertified }
+
+  /// What has happened, for status reports.
+  public var statistics: OrderingStatistics { counters }
 
   /// Whether this replica may propose one more batch: primary of an active view, within half the log above
   /// the low watermark (Fabric's send window, issue 1119), so that a backup whose checkpoint is not stable
-  /// yet still accepts it.
+  /// yet still accepts it; and not beyond the planned end of the view or a reconfiguration.
   @inlinable
   public var canPropose: Bool {
-    started && isPrimary
+    started && isPrimary && inForce && !recovering
       && proposedThrough.rawValue &- stable.sequence.rawValue < configuration.logSize / 2
+      && proposedThrough < viewLimit && proposedThrough < barrier
   }
 
   /// Whether everything proposed has been executed.
   @inlinable
   public var isPipelineIdle: Bool { proposedThrough <= executedThrough }
 
+  /// Takes a statement whose signatures have all been verified into the core's store. The next event that names the
+  /// handle decides whether it stays.
+  public func admit(_ statement: SignedStatement) -> StatementHandle { statements.add(statement) }
+
+  /// The statement of a handle in an effect that has just been taken, or one the core keeps.
+  public func statement(_ handle: StatementHandle) -> SignedStatement { statements[handle] }
+
+  /// Gives up a statement that was admitted and is named in no event.
+  public func withdraw(_ handle: StatementHandle) { statements.release(handle) }
+
+  /// Calls `body` for the batches of the view in force above `lastExecuted`, ascending; null requests are left out, a
+  /// batch that is only known by its digest has the handle `.none`.
+  public func forEachLiveBatch(_ body: (SequenceNumber, Digest, BatchHandle) -> Void) {
+    guard inForce else { return }
+    var sequence = executedThrough
+    while sequence < highestSeen {
+      sequence.rawValue += 1
+      guard windowRejection(sequence) == nil else { continue }
+      let slot = log.slot(sequence)
+      guard slot.pointee.phase > .open, slot.pointee.digest != .zero else { continue }
+      body(sequence, slot.pointee.digest, slot.pointee.batch)
+    }
+  }
+
   /// Handles one event; effects are appended. Never returns another event.
   @discardableResult
   public func processEvent(_ event: Event) -> Event? {
+    if pendingHead >= pending.count { statements.reclaim() }
     switch event {
-    case .start:
-      started = true
-    case .propose(let digest, let batch):
-      propose(digest: digest, batch: batch)
-    case .message(let message, let sender):
-      receive(message, from: sender)
-    case .checkpointTaken(let checkpoint):
-      recordOwnCheckpoint(checkpoint)
-    case .suspectPrimary:
-      suspectPrimary()
-    case .timeout(.suspectResend):
-      resendSuspect()
+    case .start(let recovering): start(recovering: recovering)
+    case .propose(let digest, let batch, let isReconfiguration):
+      propose(digest: digest, batch: batch, isReconfiguration: isReconfiguration)
+    case .prePrepare(let prePrepare, let isReconfiguration, let sender):
+      receive(prePrepare, isReconfiguration, from: sender)
+    case .message(let message, let sender): receive(message, from: sender)
+    case .batchFetched(let digest, let batch, let isReconfiguration):
+      take(digest, batch, isReconfiguration)
+    case .signed(let handle, let signature): signed(handle, signature)
+    case .checkpointTaken(let checkpoint): recordOwnCheckpoint(checkpoint)
+    case .stateTransferred(let checkpoint): finishTransfer(at: checkpoint)
+    case .stateTransferFailed: abandonTransfer()
+    case .suspectPrimary(let accused): suspectPrimary(accused: accused)
+    case .timeout(let timer): expire(timer)
     }
     return nil
   }
@@ -184,27 +247,62 @@ public final class OrderingCore: EventReceiver {
   @inline(__always)
   func emit(_ effect: Effect) { pending.append(effect) }
 
-  private func receive(_ message: Message, from sender: ReplicaID) {
-    guard let position = membership.position(of: sender) else {
-      return reject(message, .unknownSender, from: sender)
+  private func receive(_ prePrepare: PrePrepare, _ isReconfiguration: Bool, from sender: ReplicaID) {
+    if let rejection = rejection(of: sender) ?? receive(prePrepare, isReconfiguration, from: place(sender)) {
+      emit(.rejected(rejection, from: sender))
+      if prePrepare.batch != .none { emit(.discard(prePrepare.batch)) }
     }
-    guard position != self.position else { return reject(message, .ownMessage, from: sender) }
-    guard started else { return reject(message, .notStarted, from: sender) }
-    let rejection: Rejection?
-    switch message {
-    case .prePrepare(let prePrepare): rejection = receive(prePrepare, from: position)
-    case .prepare(let prepare): rejection = receive(prepare, from: position)
-    case .commit(let commit): rejection = receive(commit, from: position)
-    case .checkpoint(let checkpoint): rejection = receive(checkpoint, from: position)
-    case .suspect(let suspect): rejection = receive(suspect, from: position)
-    }
-    if let rejection { reject(message, rejection, from: sender) }
   }
 
-  private func reject(_ message: Message, _ rejection: Rejection, from sender: ReplicaID) {
-    emit(.rejected(rejection, from: sender))
-    if case .prePrepare(let prePrepare) = message, prePrepare.batch != .none {
-      emit(.discard(prePrepare.batch))
+  private func receive(_ message: Message, from sender: ReplicaID) {
+    if let rejection = rejection(of: sender) ?? receive(message, at: place(sender)) {
+      emit(.rejected(rejection, from: sender))
+    }
+    switch message {
+    case .viewChange(let handle), .newView(let handle):
+      if !keeps(handle) { statements.release(handle) }
+    default: break
+    }
+  }
+
+  @inline(__always)
+  private func rejection(of sender: ReplicaID) -> Rejection? {
+    guard let position = membership.position(of: sender) else { return .unknownSender }
+    guard position != self.position else { return .ownMessage }
+    return started ? nil : .notStarted
+  }
+
+  /// The position of a member.
+  @inline(__always)
+  private func place(_ sender: ReplicaID) -> Int {
+    guard let position = membership.position(of: sender) else { preconditionFailure("checked before") }
+    return position
+  }
+
+  @inline(__always)
+  private func receive(_ message: Message, at position: Int) -> Rejection? {
+    switch message {
+    case .prepare(let prepare): return receive(prepare, from: position)
+    case .commit(let commit): return receive(commit, from: position)
+    case .checkpoint(let checkpoint): return receive(checkpoint, from: position)
+    case .suspect(let suspect): return receive(suspect, from: position)
+    case .viewChange(let handle): return receiveViewChange(handle, from: position)
+    case .newView(let handle): return receiveNewView(handle, from: position)
+    case .status(let status): return receive(status, from: position)
+    case .executed(let executed): return receive(executed, from: position)
+    case .prePrepare, .fetchBatch, .fetchState: preconditionFailure("not the core's message")
+    }
+  }
+
+  private func expire(_ timer: OrderingTimer) {
+    guard started else { return }
+    switch timer {
+    case .suspectResend: resendSuspect()
+    case .newView: giveUpPendingView()
+    case .viewChangeResend: resendViewChange()
+    case .nullRequest: nullRequestDue()
+    case .healing: healingDue()
+    case .answers: peers.refill()
     }
   }
 
@@ -215,4 +313,21 @@ public final class OrderingCore: EventReceiver {
     guard sequence.rawValue &- stable.sequence.rawValue <= configuration.logSize else { return .aboveWindow }
     return nil
   }
+}
+
+/// What has happened since the core was made.
+public struct OrderingStatistics: Hashable, Sendable, BitwiseCopyable {
+  /// VIEW-CHANGEs this replica has begun.
+  public var viewChangesBegun: UInt64 = 0
+  /// Views entered through a NEW-VIEW.
+  public var viewsEntered: UInt64 = 0
+  public var suspicions: UInt64 = 0
+  public var statusQueries: UInt64 = 0
+  public var answers: UInt64 = 0
+  public var nullRequests: UInt64 = 0
+  public var transfersBegun: UInt64 = 0
+  public var transfersEnded: UInt64 = 0
+  /// Slots decided by f+1 `Executed` in place of commits.
+  public var decidedByOthers: UInt64 = 0
+  public var earlyMessagesDropped: UInt64 = 0
 }

@@ -2,41 +2,62 @@
 //
 // Kept true here: a slot holds at most one accepted pre-prepare and one prepare and one commit per replica,
 // the first that came; votes are counted only together with the digest of the accepted pre-prepare, whichever
-// came first. All memory is allocated once: window size × replicas × two digests.
+// came first. All memory is allocated once: window size × replicas × three digests.
 
 /// How far a sequence number has come in the view in force.
 enum Phase: UInt8, Comparable {
   /// Votes may be there, a pre-prepare is not.
   case open
-  /// A pre-prepare has been accepted.
+  /// The NEW-VIEW has fixed the digest; the batch is not in hand yet.
+  case assigned
+  /// A pre-prepare has been accepted, or its place in the NEW-VIEW.
   case prePrepared
   /// With a quorum's worth of matching prepares; the own commit has been sent.
   case prepared
   /// With a quorum of matching commits.
   case committed
-  case executed
 
   @inline(__always)
   static func < (left: Phase, right: Phase) -> Bool { left.rawValue < right.rawValue }
 }
 
+/// Whether a sequence number's batch is settled for good, in whatever view.
+enum Decision: UInt8 {
+  case none
+  /// By a quorum of commits, or f+1 replicas that have executed it.
+  case decided
+  case executed
+}
+
 /// What the log holds for one sequence number, but for the votes' digests.
 struct LogSlot {
+  // In the view in force.
   var digest = Digest.zero
   var view = View.zero
   var batch = BatchHandle.none
   var phase = Phase.open
+  var isReconfiguration = false
   /// Who has sent a prepare or commit at all, and whose matches `digest` (empty while `open`).
   var prepares = ReplicaSet.empty
   var commits = ReplicaSet.empty
   var matchingPrepares = ReplicaSet.empty
   var matchingCommits = ReplicaSet.empty
+
+  // In any view.
+  var decision = Decision.none
+  var decidedIsReconfiguration = false
+  var decidedBatch = BatchHandle.none
+  var decidedDigest = Digest.zero
+  /// Who says that it has executed this number.
+  var executions = ReplicaSet.empty
 }
 
-/// Which of the two votes.
+/// Which of the votes.
 enum VoteKind: Int {
   case prepare = 0
   case commit = 1
+  /// Not a vote of a view: the sender has executed this digest.
+  case execution = 2
 }
 
 /// What became of a vote.
@@ -53,7 +74,7 @@ final class OrderingLog {
   let replicas: Int
   private let mask: UInt64
   private let slots: UnsafeMutablePointer<LogSlot>
-  /// Per slot: `replicas` prepare digests, then `replicas` commit digests.
+  /// Per slot: `replicas` prepare digests, as many commit digests, as many of executions.
   private let votes: UnsafeMutablePointer<Digest>
 
   /// A ring for at least `window` consecutive sequence numbers.
@@ -64,8 +85,8 @@ final class OrderingLog {
     self.replicas = replicas
     slots = .allocate(capacity: Int(capacity))
     slots.initialize(repeating: LogSlot(), count: Int(capacity))
-    votes = .allocate(capacity: Int(capacity) * replicas * 2)
-    votes.initialize(repeating: .zero, count: Int(capacity) * replicas * 2)
+    votes = .allocate(capacity: Int(capacity) * replicas * 3)
+    votes.initialize(repeating: .zero, count: Int(capacity) * replicas * 3)
   }
 
   deinit {
@@ -80,7 +101,7 @@ final class OrderingLog {
 
   @inline(__always)
   private func digests(_ sequence: SequenceNumber, _ kind: VoteKind) -> UnsafeMutablePointer<Digest> {
-    votes + (Int(sequence.rawValue & mask) * 2 + kind.rawValue) * replicas
+    votes + (Int(sequence.rawValue & mask) * 3 + kind.rawValue) * replicas
   }
 
   /// Records the first vote of a replica for this sequence number; any further one changes nothing.
@@ -88,7 +109,12 @@ final class OrderingLog {
   {
     let slot = slot(sequence)
     let digests = digests(sequence, kind)
-    let voted = kind == .prepare ? slot.pointee.prepares : slot.pointee.commits
+    let voted =
+      switch kind {
+      case .prepare: slot.pointee.prepares
+      case .commit: slot.pointee.commits
+      case .execution: slot.pointee.executions
+      }
     guard !voted.contains(position) else {
       return digests[position] == digest ? .duplicate : .conflicting
     }
@@ -101,22 +127,31 @@ final class OrderingLog {
     case .commit:
       slot.pointee.commits.insert(position)
       if matches { slot.pointee.matchingCommits.insert(position) }
+    case .execution:
+      slot.pointee.executions.insert(position)
+      return .counted
     }
     return matches ? .counted : .stored
   }
 
-  /// Accepts the pre-prepare of an open slot and counts the votes that came before it and match.
-  func accept(_ prePrepare: PrePrepare) {
+  /// Fixes the digest of an open slot and counts the votes that came before it and match.
+  func accept(_ prePrepare: PrePrepare, isReconfiguration: Bool, phase: Phase) {
     let slot = slot(prePrepare.sequence)
     precondition(slot.pointee.phase == .open, "a slot accepts one pre-prepare per view")
     slot.pointee.view = prePrepare.view
     slot.pointee.digest = prePrepare.digest
     slot.pointee.batch = prePrepare.batch
-    slot.pointee.phase = .prePrepared
+    slot.pointee.isReconfiguration = isReconfiguration
+    slot.pointee.phase = phase
     slot.pointee.matchingPrepares = matching(
       slot.pointee.prepares, digests(prePrepare.sequence, .prepare), prePrepare.digest)
     slot.pointee.matchingCommits = matching(
       slot.pointee.commits, digests(prePrepare.sequence, .commit), prePrepare.digest)
+  }
+
+  /// How many replicas say that they have executed this digest at this number.
+  func executions(of digest: Digest, at sequence: SequenceNumber) -> Int {
+    matching(slot(sequence).pointee.executions, digests(sequence, .execution), digest).count
   }
 
   private func matching(
@@ -130,11 +165,18 @@ final class OrderingLog {
     return matching
   }
 
-  /// Empties the slot and returns the batch it held, `.none` if it held none.
-  func clear(_ sequence: SequenceNumber) -> BatchHandle {
+  /// Empties the slot; its batches are the caller's to release.
+  func clear(_ sequence: SequenceNumber) { slot(sequence).pointee = LogSlot() }
+
+  /// Forgets what belongs to the view that is left, and keeps what is decided.
+  func leaveView(_ sequence: SequenceNumber) {
     let slot = slot(sequence)
-    let batch = slot.pointee.batch
-    slot.pointee = LogSlot()
-    return batch
+    var kept = LogSlot()
+    kept.decision = slot.pointee.decision
+    kept.decidedIsReconfiguration = slot.pointee.decidedIsReconfiguration
+    kept.decidedBatch = slot.pointee.decidedBatch
+    kept.decidedDigest = slot.pointee.decidedDigest
+    kept.executions = slot.pointee.executions
+    slot.pointee = kept
   }
 }

@@ -9,42 +9,106 @@ extension OrderingCore {
   /// How many replicas suspect the primary of the view in force, this one included.
   public var suspectCount: Int { suspecting.count }
 
-  /// Whether a quorum suspects the primary of the view in force, so that it may be left.
-  public var isViewAbandonable: Bool { suspecting.count >= quorums.quorum }
-
-  /// Multicasts SUSPECT and begins to send it again, with back-off. A primary never suspects itself.
-  func suspectPrimary() {
-    guard started, !isPrimary, !isSuspecting else { return }
-    suspectResends = 0
-    insertSuspect(position)
-    emit(.suspected(currentView))
-    emit(.broadcast(.suspect(Suspect(view: currentView))))
-    emit(.startTimer(.suspectResend, afterNanoseconds: resendDelayNanoseconds))
+  /// Multicasts SUSPECT and begins to send it again, with back-off. A primary does not begin to suspect itself.
+  func suspectPrimary(accused: Int32?) {
+    guard mayVote, !isPrimary else { return }
+    if let accused { accuse(accused) }
+    suspect()
   }
 
-  /// A peer suspects. One correct replica's suspicion (f+1 of them hold one) is reason enough to join.
+  private func suspect() {
+    guard mayVote, !isSuspecting else { return }
+    suspectResends = 0
+    counters.suspicions &+= 1
+    suspecting.insert(position)
+    emit(.suspected(currentView))
+    emit(.broadcast(.suspect(Suspect(view: currentView, accused: ownAccused.last))))
+    isSuspectTimerRunning = true
+    emit(.startTimer(.suspectResend, afterNanoseconds: resendDelayNanoseconds))
+    leaveIfAbandoned()
+  }
+
+  /// A peer suspects. One correct replica's suspicion (f+1 of them hold one) is reason enough to join; a quorum's
+  /// is reason to leave.
   func receive(_ suspect: Suspect, from position: Int) -> Rejection? {
-    guard suspect.view == currentView else { return .otherView }
+    if let accused = suspect.accused { noteAccusation(accused, by: position) }
+    guard inForce, suspect.view == currentView else {
+      if suspect.view < currentView { helpIntoView(position) } else { noteEvidence() }
+      return .otherView
+    }
     guard !suspecting.contains(position) else { return .duplicate }
-    insertSuspect(position)
-    if suspecting.count >= quorums.weakQuorum { suspectPrimary() }
+    suspecting.insert(position)
+    followSuspicions()
     return nil
   }
 
+  /// Whoever asks for a later view has no faith in this one.
+  func noteSuspicions() {
+    guard mayVote else { return }
+    let former = suspecting
+    for index in viewChanges.indices where index != position && viewChanges[index].handle != nil {
+      if currentView < viewChanges[index].view { suspecting.insert(index) }
+    }
+    if suspecting != former { followSuspicions() }
+  }
+
+  /// The primary joins as everybody does: some of those who suspect it may have left the view already, or forgotten.
+  private func followSuspicions() {
+    if suspecting.count >= quorums.weakQuorum { suspect() }
+    leaveIfAbandoned()
+  }
+
   func resendSuspect() {
-    guard isSuspecting else { return }
+    isSuspectTimerRunning = false
+    guard mayVote, isSuspecting else { return }
     suspectResends = min(suspectResends + 1, 6)
-    emit(.broadcast(.suspect(Suspect(view: currentView))))
+    emit(.broadcast(.suspect(Suspect(view: currentView, accused: ownAccused.last))))
+    isSuspectTimerRunning = true
     emit(.startTimer(.suspectResend, afterNanoseconds: resendDelayNanoseconds))
   }
 
-  private func insertSuspect(_ position: Int) {
-    let wasAbandonable = isViewAbandonable
-    suspecting.insert(position)
-    if isViewAbandonable, !wasAbandonable { emit(.viewAbandonable(currentView)) }
+  private func leaveIfAbandoned() {
+    guard mayVote, suspecting.count >= quorums.quorum else { return }
+    startViewChange(to: View(currentView.rawValue &+ 1))
   }
 
   private var resendDelayNanoseconds: Int64 {
     configuration.suspectResendNanoseconds << Int64(suspectResends)
+  }
+
+  // MARK: Accusations (decision record 10)
+
+  private func accuse(_ client: Int32) {
+    ownAccused.removeAll { $0 == client }
+    if ownAccused.count >= ViewChange.maximumAccused { ownAccused.removeFirst() }
+    ownAccused.append(client)
+    noteAccusation(client, by: position)
+  }
+
+  func noteAccusation(_ client: Int32, by position: Int) {
+    guard peers.accuse(client, position) else { return }
+    if peers.accusers(of: client) == quorums.weakQuorum { emit(.accusedByWeakQuorum(client: client)) }
+  }
+
+  // MARK: Null requests
+
+  /// The primary has shown itself.
+  func restartNullRequestTimer() {
+    guard configuration.nullRequestNanoseconds > 0, started, inForce else { return }
+    let patience = isPrimary ? 0 : configuration.requestTimeoutNanoseconds
+    emit(
+      .startTimer(.nullRequest, afterNanoseconds: configuration.nullRequestNanoseconds + patience))
+  }
+
+  /// An idle primary shows itself; a backup suspects one that does not.
+  func nullRequestDue() {
+    guard inForce else { return }
+    if !isPrimary {
+      suspectPrimary(accused: nil)
+    } else if canPropose, isPipelineIdle {
+      counters.nullRequests &+= 1
+      return propose(digest: .zero, batch: .none, isReconfiguration: false)
+    }
+    restartNullRequestTimer()
   }
 }

@@ -29,7 +29,19 @@ public struct HostConfiguration: Sendable {
   public var maximumRequestFrameBytes = 64 << 20
   /// Bytes that may wait for a client that does not read.
   public var clientQueueLimitBytes = 16 << 20
+  /// Bytes that wait for a replica that is away, about a window of messages; beyond, all are dropped, and the replica
+  /// asks for what it lacks.
+  public var peerWaitingLimitBytes = 64 << 20
   public var backlog: Int32 = 1024
+  /// The replica's own folder for markers and log; nil when nothing is kept (then `replica.durability` is `none`).
+  public var dataFolder: String?
+  /// Whether the data folder is to be made; it must not exist yet. Under `sync` it must exist otherwise.
+  public var formats = false
+  /// Whether an earlier life of this replica, of which nothing is left, may have promised something: it abstains until
+  /// that is history. For a replica without a data folder that is started again beside the others.
+  public var startsRecovering = false
+  /// Segments of the log grow by so many bytes in advance.
+  public var segmentGrowthBytes = 16 << 20
 
   public init(
     id: ReplicaID, membership: Membership, replica: ReplicaConfiguration, service: String,
@@ -54,6 +66,8 @@ public struct HostCounters: Sendable {
   public var requestFrames: UInt64 = 0
   public var repliesSent: UInt64 = 0
   public var repliesWithoutConnection: UInt64 = 0
+  /// Replies for which there was no room while they waited for the disk.
+  public var repliesDropped: UInt64 = 0
   public var skippedFrames: UInt64 = 0
   public var malformedFrames: UInt64 = 0
   public var droppedMessages: UInt64 = 0

@@ -1,10 +1,10 @@
-// One replica in the world: the pure replica, its event manager on a reactor, its links and its keys. Whatever a turn of
-// the loop brings is decoded and verified here, given to the replica as events, and its effects are run in order; links
-// are flushed once, at the end of the turn.
+// One replica in the world: the pure replica, its event manager on a reactor, its links, its keys and its log. Whatever a
+// turn of the loop brings is decoded and verified, given to the replica as events, and its effects are run in order; links
+// are flushed once, at the end of the turn. Kept true under `sync`: no byte leaves before the records that were written
+// before it are on disk, and the loop never waits for the disk.
 
 import Channels
 import Events
-import Glibc
 import Hashing
 import Logging
 import NIOCore
@@ -18,32 +18,58 @@ public final class HostedReplica: @unchecked Sendable {
   public let loop: any EventLoop
 
   var counters = HostCounters()
+  var events: [HostEvent] = []
   let replica: Replica
-  let verifier: RequestVerifier
+  var verifier: RequestVerifier
+  let notary: StatementNotary
+  var notaryLimits: StatementLimits
   var clients: ClientConnections!
   var mesh: PeerMesh!
+  let manager: EventManager<Replica>
+  let logger: Logger
+  var turn: TurnEnd!
+  /// Statements of this turn's effects; emptied right after them.
+  var statementsToSign: [StatementHandle] = []
+
+  /// nil when nothing is written.
+  private(set) var files: DurableFiles?
+  /// Replies that wait for the disk; nil when none ever does.
+  private(set) var heldReplies: HeldReplies?
+  /// What the commit under way covers: bodies and replies.
+  private var covered = (bodies: 0, replies: 0)
+  /// Whether the replica abstains because it may have promised what it does not know.
+  var isRecovering: Bool
+  /// Peers that abstain for the same reason, by what they said last.
+  private var recoveringPeers: Set<ReplicaID> = []
+  private var hasToldLoss = false
 
   private let boss: any EventLoopGroup
-  private let logger: Logger
   private let timers: TimerFactory<Replica.Event>
-  private let manager: EventManager<Replica>
   private let meter: LoopMeter
   private let meterOwner: Int
-  private var turn: TurnEnd!
   private var armed: (instant: Instant, callback: NIOScheduledCallback)?
   private var listeners: [Listener] = []
   private var quorumPromise: EventLoopPromise<Void>?
   private var allPromise: EventLoopPromise<Void>?
-  private var isStopped = false
+  private var failurePromise: EventLoopPromise<String>?
+  private var failure: String?
+  private(set) var isStopped = false
 
+  /// Reads what an earlier life has left in the data folder; blocks for as long as that takes.
+  ///
   /// - Parameters:
   ///   - loop: where the replica and all its links live.
   ///   - boss: accepts connections.
   ///   - meter: of the loop; several replicas of one loop share it, each as another `meterOwner`.
+  /// - Throws: `HostError` for a configuration that cannot run, `DataFolderError` for a folder that is not as it must be.
   public init(
     configuration: HostConfiguration, loop: any EventLoop, boss: any EventLoopGroup, meter: LoopMeter,
     meterOwner: Int, logger: Logger
   ) throws {
+    var configuration = configuration
+    configuration.replica.cluster = configuration.secrets.cluster.withUnsafeBytes {
+      ClusterIdentity(bytes: $0)
+    }
     self.configuration = configuration
     self.loop = loop
     self.boss = boss
@@ -52,32 +78,82 @@ public final class HostedReplica: @unchecked Sendable {
     self.meterOwner = meterOwner
     timers = TimerFactory()
     manager = EventManager(queueCapacity: 1024, timers: timers)
-    let problems = configuration.replica.validate()
+    var problems = configuration.replica.validate()
+    if configuration.replica.durability != .none, configuration.dataFolder == nil {
+      problems.append("durability \(configuration.replica.durability): expected a data folder")
+    }
     guard problems.isEmpty else { throw HostError.configuration(problems) }
     guard let service = Service.make(name: configuration.service, replyBytes: configuration.replyBytes) else {
       throw HostError.configuration(["service \(configuration.service): expected one of \(Service.names)"])
     }
+    guard let notary = StatementNotary(secrets: configuration.secrets) else {
+      throw HostError.configuration(["a replica's public signing key is not an Ed25519 key"])
+    }
+    self.notary = notary
+    notaryLimits = Self.limits(configuration.replica, configuration.membership)
+    let folder = try configuration.dataFolder.map { path in
+      try DataFolder.open(
+        path: path, replica: configuration.id, cluster: configuration.secrets.cluster,
+        durability: configuration.replica.durability, format: configuration.formats)
+    }
     replica = Replica(
       configuration: configuration.replica, id: configuration.id, membership: configuration.membership,
       service: service, timers: timers)
-    verifier = try RequestVerifier(
-      mode: configuration.signatureMode, secrets: configuration.secrets,
-      replicas: configuration.membership.replicas, clientCapacity: configuration.clientCapacity)
+    isRecovering = configuration.startsRecovering
+    if folder?.earlier == .lost { isRecovering = true }
+    if let folder, folder.earlier != .none, configuration.replica.durability != .none,
+      let report = try DurableRecovery.read(folder, into: replica)
+    {
+      if !report.mayVote { isRecovering = true }
+      let found =
+        "state at \(report.stable.sequence.rawValue) after \(report.batchesReplayed) batches, view "
+        + "\(report.view.rawValue), \(report.claims) claims"
+      logger.notice("replica \(configuration.id.rawValue): \(folder.path): \(found)")
+    }
+    verifier = try Self.verifier(configuration, replica.membership)
     manager.setReceiver(replica)
     clients = ClientConnections(
       maximumFrameBytes: configuration.maximumRequestFrameBytes,
       queueLimitBytes: configuration.clientQueueLimitBytes, delegate: self)
     mesh = PeerMesh(
-      own: configuration.id, membership: configuration.membership, secrets: configuration.secrets,
+      own: configuration.id, membership: replica.membership, secrets: configuration.secrets,
       authentication: configuration.replicaAuthentication, endpoints: configuration.replicaEndpoints,
-      loop: loop,
-      logger: logger, delegate: self)
+      loop: loop, logger: logger, waitingLimitBytes: configuration.peerWaitingLimitBytes, delegate: self)
     turn = TurnEnd(loop: loop) { [unowned self] in endTurn() }
+    if let folder {
+      files = DurableFiles(
+        path: folder.path, existing: folder.segments, durability: configuration.replica.durability,
+        state: Self.runningState(isRecovering, folder.earlier, configuration.replica.durability),
+        growthBytes: configuration.segmentGrowthBytes, loop: loop
+      ) { [unowned self] in commitEnded() }
+    }
+    if configuration.replica.durability == .sync { heldReplies = HeldReplies() }
+  }
+
+  private static func runningState(
+    _ isRecovering: Bool, _ earlier: EarlierLife, _ durability: Durability
+  ) -> RunningState {
+    if isRecovering { return .lost }
+    return earlier == .none && durability == .sync ? .starting : .running(durability)
+  }
+
+  static func limits(_ replica: ReplicaConfiguration, _ membership: Membership) -> StatementLimits {
+    StatementLimits(
+      logSize: replica.logSize, logMultiplier: replica.logMultiplier, replicas: membership.count)
+  }
+
+  static func verifier(
+    _ configuration: HostConfiguration, _ membership: Membership
+  ) throws -> RequestVerifier {
+    try RequestVerifier(
+      mode: configuration.signatureMode, secrets: configuration.secrets, replicas: membership.replicas,
+      clientCapacity: configuration.clientCapacity)
   }
 
   // MARK: Life
 
-  /// Listens for replicas and clients and starts connecting. Fails when an address cannot be listened on.
+  /// Listens for replicas and clients and starts connecting. Fails when an address cannot be listened on, or the data
+  /// folder cannot be written.
   public func start() -> EventLoopFuture<Void> {
     let replicas = Listener.open(
       configuration.replicaEndpoint, boss: boss, worker: loop, backlog: configuration.backlog
@@ -89,14 +165,24 @@ public final class HostedReplica: @unchecked Sendable {
         listener.close()
         throw $0
       }
-    }.hop(to: loop).map { [self] opened in
+    }.hop(to: loop).flatMap { [self] opened in
       listeners = opened
+      // An earlier life ends here: from now on it counts as having run.
+      guard let files else { return loop.makeSucceededFuture(opened) }
+      return files.markRunning().map { opened }.flatMapErrorThrowing { error in
+        for listener in opened { listener.close() }
+        throw error
+      }
+    }.map { [self] (_: [Listener]) in
       quorumPromise = loop.makePromise()
       allPromise = loop.makePromise()
       manager.start()
       begin()
-      manager.inject(.start)
-      runEffects()
+      if isRecovering {
+        say(
+          .warning, "may have promised what it does not know: it follows, and abstains until that is history")
+      }
+      inject(.start(recovering: isRecovering))
       mesh.start()
       turn.request()
       meshPeersChanged(mesh)
@@ -118,40 +204,72 @@ public final class HostedReplica: @unchecked Sendable {
     loop.submit { [self] in (listeners[1].port, listeners[0].port) }
   }
 
+  /// Succeeds with the reason if the replica has to stop by itself, because its log cannot be written; fails when it is
+  /// stopped.
+  public func failed() -> EventLoopFuture<String> {
+    loop.flatSubmit { [self] in
+      if let failure { return loop.makeSucceededFuture(failure) }
+      if isStopped { return loop.makeFailedFuture(ChannelError.alreadyClosed) }
+      if failurePromise == nil { failurePromise = loop.makePromise() }
+      return failurePromise!.futureResult
+    }
+  }
+
   /// Tells the replica that its peers are about to stop, so that it does not complain about them.
   public func expectEnd() -> EventLoopFuture<Void> {
     loop.submit { [self] in mesh.expectEnd() }
   }
 
   /// Closes every link and stops delivering. Idempotent. Once it has succeeded nothing on the loop needs the host.
-  public func stop() -> EventLoopFuture<Void> {
-    loop.submit { [self] in
-      guard !isStopped else { return }
-      isStopped = true
-      for listener in listeners { listener.close() }
-      armed?.callback.cancel()
-      manager.halt()
-      mesh.stop()
-      clients.closeAll()
-      quorumPromise?.fail(ChannelError.alreadyClosed)
-      allPromise?.fail(ChannelError.alreadyClosed)
-      quorumPromise = nil
-      allPromise = nil
+  ///
+  /// - Parameter cleanly: everything decided is on disk and the data folder says that the end was in order. Otherwise
+  ///   it ends as a crash of the process would: what was not written yet is lost.
+  public func stop(cleanly: Bool = true) -> EventLoopFuture<Void> {
+    loop.flatSubmit { [self] () -> EventLoopFuture<Void> in
+      let wasRunning = quorumPromise != nil || manager.isRunning
+      guard halt() else { return loop.makeSucceededVoidFuture() }
+      failurePromise?.fail(ChannelError.alreadyClosed)
+      guard let files else { return loop.makeSucceededVoidFuture() }
+      return files.close(cleanly: cleanly && wasRunning)
     }.flatMap { [loop] in
       // A requested end of turn and the ends of the links are queued before this.
       loop.submit {}
     }
   }
 
+  /// Ends everything but the files; false when that has been done before.
+  private func halt() -> Bool {
+    guard !isStopped else { return false }
+    isStopped = true
+    for listener in listeners { listener.close() }
+    armed?.callback.cancel()
+    manager.halt()
+    mesh.discardOutput()
+    heldReplies?.removeAll()
+    mesh.stop()
+    clients.closeAll()
+    quorumPromise?.fail(ChannelError.alreadyClosed)
+    allPromise?.fail(ChannelError.alreadyClosed)
+    quorumPromise = nil
+    allPromise = nil
+    return true
+  }
+
   // MARK: Turns
 
   /// The instant of this turn, which the replica sees as now.
-  private func begin() {
+  func begin() {
     meter.enter(meterOwner)
-    manager.runTurn(at: Instant(nanoseconds: monotonicNanoseconds()))
+    let now = Instant(nanoseconds: monotonicNanoseconds())
+    // One expired timer at a time: a statement it makes is signed before the next event.
+    var taken = 0
+    while taken < 64, manager.runTurn(at: now, budget: 1) > 0 {
+      taken += 1
+      runEffects()
+    }
   }
 
-  private func inject(_ event: Replica.Event) {
+  func inject(_ event: Replica.Event) {
     manager.inject(event)
     runEffects()
   }
@@ -160,8 +278,7 @@ public final class HostedReplica: @unchecked Sendable {
     guard !isStopped else { return }
     begin()
     inject(.endOfTurn)
-    mesh.flush()
-    clients.flush()
+    sendOutput()
     arm()
   }
 
@@ -182,231 +299,107 @@ public final class HostedReplica: @unchecked Sendable {
     armed = nil
     guard !isStopped else { return }
     begin()
-    runEffects()
     turn.request()
   }
 
-  // MARK: Requests
+  // MARK: Output and the disk
 
-  /// Judges a request's authenticity once and gives it to the replica.
-  private func accept(_ frame: ClientFrameView, kind: RequestKind, connection: ConnectionID) {
-    let isForwarded = connection == .none
-    let screening = replica.screen(
-      client: frame.client, session: frame.session, sequence: frame.sequence, kind: kind,
-      forwarded: isForwarded)
-    switch screening {
-    case .executed:
-      inject(.request(arrived(frame, kind: kind, digest: .zero, connection: connection)))
-    case .stored(let slot) where isSame(replica.data(of: slot), frame.data):
-      inject(.resent(slot, connection: connection))
-    case .stored, .refused:
-      // Held under this sequence is another request, or none is taken: counted, and told by nothing but that.
-      counters.refusedRequests += 1
-    case .unknown:
-      guard let digest = verified(frame) else { return }
-      inject(.request(arrived(frame, kind: kind, digest: digest, connection: connection)))
+  /// Whether what is sent waits for the disk.
+  var holdsOutput: Bool { heldReplies != nil }
+
+  /// Sends what this turn has to say, as soon as everything it may rest on is on disk.
+  private func sendOutput() {
+    guard let files else {
+      mesh.flush()
+      clients.flush()
+      return
     }
-  }
-
-  @inline(__always)
-  private func isSame(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
-    left.count == right.count && memcmp(left.baseAddress!, right.baseAddress!, left.count) == 0
-  }
-
-  /// The request's digest, if what it carries proves its client.
-  private func verified(_ frame: ClientFrameView) -> Digest? {
-    let digest = Digest.sha256(frame.data)
-    counters.verifications += 1
-    let verdict = verifier.verify(
-      data: frame.data, digest: digest, authenticator: frame.signature, client: frame.client)
-    guard verdict == .authentic else {
-      counters.rejectedAuthenticators += 1
-      return nil
+    // While a commit is under way, what comes meanwhile waits for the next one.
+    guard holdsOutput else {
+      mesh.flush()
+      clients.flush()
+      if !files.isBusy, files.hasPending { files.commit() }
+      if files.pendingBytes > Self.unwrittenLimitBytes { fail("the disk does not keep up with its log") }
+      return
     }
-    return digest
-  }
-
-  @inline(__always)
-  private func arrived(
-    _ frame: ClientFrameView, kind: RequestKind, digest: Digest, connection: ConnectionID
-  ) -> ArrivedRequest {
-    ArrivedRequest(
-      client: frame.client, session: frame.session, sequence: frame.sequence, operationID: frame.operationID,
-      kind: kind, replyServer: frame.replyServer, membershipID: frame.membershipID, digest: digest,
-      data: frame.data, contentOffset: ClientFrame.contentOffset, authenticator: frame.signature,
-      connection: connection)
-  }
-
-  /// Interns the batch of a pre-prepare, verifying what is not already held byte for byte, and processes it.
-  private func accept(_ message: LinkPrePrepare, from peer: ReplicaID) {
-    replica.beginBatch()
-    var requests = message.requests
-    while let request = requests.next() {
-      let frame = request.message
-      let isAppended: Bool
-      if let slot = replica.storedRequest(
-        client: frame.client, session: frame.session, sequence: frame.sequence),
-        isSame(replica.data(of: slot), frame.data)
-      {
-        isAppended = replica.appendToBatch(slot)
-      } else {
-        guard let kind = RequestKind(rawValue: frame.kind) else { return rejectBatch(.malformed, peer) }
-        guard let digest = verified(frame) else { return rejectBatch(.badAuthenticator, peer) }
-        isAppended = replica.appendToBatch(arrived(frame, kind: kind, digest: digest, connection: .none))
-      }
-      guard isAppended else { return rejectBatch(.batchTooLarge, peer) }
+    guard !files.isBusy else {
+      if mesh.heldBytes + mesh.openBytes > Self.unwrittenLimitBytes { mesh.hold() }
+      return
     }
-    let batch = replica.finishBatch()
-    inject(.prePrepare(message.prePrepare(batch: batch.handle), from: peer))
-  }
-
-  private func rejectBatch(_ rejection: Rejection, _ peer: ReplicaID) {
-    replica.abandonBatch()
-    counters.rejectedBatches += 1
-    inject(.invalid(rejection, from: peer))
-  }
-
-  // MARK: Effects
-
-  /// Runs what the last transitions decided, in order.
-  private func runEffects() {
-    let effects = replica.effects
-    guard !effects.isEmpty else { return }
-    for effect in effects { run(effect) }
-    replica.effectsDone()
-    turn.request()
-  }
-
-  private func run(_ effect: Replica.Effect) {
-    switch effect {
-    case .reply(let reply): send(reply)
-    case .broadcast(let message): broadcast(message)
-    case .forward(let slot):
-      mesh.broadcast.appendForward(
-        data: replica.data(of: slot), authenticator: replica.authenticator(of: slot))
-    case .suspected(let view):
-      logger.notice("replica \(configuration.id.rawValue) suspects the primary of view \(view.rawValue)")
-    case .viewAbandonable(let view):
-      logger.notice(
-        "replica \(configuration.id.rawValue): a quorum suspects the primary of view \(view.rawValue)")
-    case .diverged(let sequence):
-      logger.error(
-        "replica \(configuration.id.rawValue): a quorum has another state at checkpoint \(sequence.rawValue)")
-    case .executed, .stable, .rejected:
-      // Counted by the replica; nothing to be done in the world.
-      break
+    guard files.hasPending else {
+      release(bodies: mesh.heldCount, replies: heldReplies?.count ?? 0)
+      mesh.flush()
+      clients.flush()
+      return
     }
+    mesh.hold()
+    covered = (mesh.heldCount, heldReplies?.count ?? 0)
+    files.commit()
   }
 
-  private func broadcast(_ message: Message) {
-    let body = mesh.broadcast
-    switch message {
-    case .prePrepare(let prePrepare):
-      let slots = replica.requests(of: prePrepare.batch)
-      body.begin(prePrepare, requestCount: slots.count)
-      for slot in slots {
-        body.appendRequest(data: replica.data(of: slot), authenticator: replica.authenticator(of: slot))
-      }
-    case .prepare(let prepare): body.append(prepare)
-    case .commit(let commit): body.append(commit)
-    case .checkpoint(let checkpoint): body.append(checkpoint)
-    case .suspect(let suspect): body.append(suspect)
-    }
-    if body.byteCount > Self.earlyFlushBytes { mesh.flush() }
+  /// Records that wait for a disk, in bytes, beyond which the replica gives up.
+  private static let unwrittenLimitBytes = 1 << 30
+
+  private func commitEnded() {
+    guard !isStopped else { return }
+    if let failure = files?.failure { return fail(failure) }
+    guard holdsOutput else { return turn.request() }
+    meter.enter(meterOwner)
+    release(bodies: covered.bodies, replies: covered.replies)
+    covered = (0, 0)
+    sendOutput()
   }
 
-  /// A turn's broadcasts beyond this many bytes leave before its end: far below the largest frame.
-  private static let earlyFlushBytes = 8 << 20
-
-  private func send(_ reply: Reply) {
-    let content = replica.replyContent(reply)
-    let header = ClientFrameHeader(
-      sender: configuration.id.rawValue, membershipID: reply.membershipID, kind: reply.kind.rawValue,
-      session: reply.session, sequence: reply.sequence, operationID: reply.operationID)
-    var isSent = false
-    if reply.connections.0 != .none {
-      isSent = send(header, content, to: reply.connections.0, client: reply.client)
-    }
-    if reply.connections.1 != .none {
-      isSent = send(header, content, to: reply.connections.1, client: reply.client) || isSent
-    }
-    if isSent { counters.repliesSent += 1 } else { counters.repliesWithoutConnection += 1 }
+  private func release(bodies: Int, replies: Int) {
+    mesh.release(bodies)
+    heldReplies?.release(replies, to: clients)
+    clients.flush()
   }
 
-  private func send(
-    _ header: ClientFrameHeader, _ content: UnsafeRawBufferPointer?, to connection: ConnectionID,
-    client: Int32
-  ) -> Bool {
-    guard let link = clients.linkForReply(connection) else { return false }
-    let capacity = ClientFrame.byteCount(content: content?.count ?? 0, signature: verifier.replyTagByteCount)
-    let output = link.reserve(capacity)
-    ClientFrame.encode(into: output, header: header, content: content)
-    link.commit(verifier.tagReply(output, to: client))
-    return true
+  /// The log cannot be written: nothing more is said, so that nothing that was promised can be lost.
+  private func fail(_ reason: String) {
+    guard halt() else { return }
+    let message =
+      "\(reason); replica \(configuration.id.rawValue) has stopped, and nothing it acknowledged is lost: make room or "
+      + "repair the disk, then start it again"
+    logger.critical("\(message)")
+    _ = files?.close(cleanly: false)
+    failure = message
+    failurePromise?.succeed(message)
+  }
+
+  // MARK: Losses of many
+
+  /// Remembers which peers abstain, and says so once when too many do.
+  func heard(_ status: Status, from peer: ReplicaID) {
+    if status.isRecovering {
+      recoveringPeers.insert(peer)
+    } else if !recoveringPeers.isEmpty {
+      recoveringPeers.remove(peer)
+    }
+    let abstaining = recoveringPeers.count + (isRecovering ? 1 : 0)
+    guard abstaining > 0, !hasToldLoss,
+      replica.membership.count - abstaining < replica.membership.quorums.quorum
+    else { return }
+    hasToldLoss = true
+    say(
+      .error,
+      "\(abstaining) of \(replica.membership.count) replicas have lost what they promised: too few are left to go on. "
+        + "Restore their data folders; if the service may begin anew, remove all of them and start with --format"
+    )
   }
 
   /// Processor time the replica has used so far.
   var cpuNanoseconds: Int64 { meter.nanoseconds(of: meterOwner) }
-}
 
-// MARK: - What the links bring
-
-extension HostedReplica: ClientConnectionsDelegate, PeerMeshDelegate {
-  func clients(_ clients: ClientConnections, frame: ClientFrameView, connection: ConnectionID) -> Bool {
-    if let kind = RequestKind(rawValue: frame.kind) {
-      counters.requestFrames += 1
-      accept(frame, kind: kind, connection: connection)
-      return true
-    }
-    guard frame.kind == ClientMessageKind.askStatus.rawValue else { return false }
-    counters.statusQueries += 1
-    var header = frame.header
-    header.sender = configuration.id.rawValue
-    header.kind = ClientMessageKind.statusReply.rawValue
-    header.replyServer = -1
-    let content = statusReport().encode()
-    content.withUnsafeBytes { _ = send(header, $0, to: connection, client: frame.client) }
-    turn.request()
-    return true
-  }
-
-  func clientsBurstBegins(_ clients: ClientConnections) { begin() }
-
-  func clientsBurstEnded(_ clients: ClientConnections) { turn.request() }
-
-  func meshBurstBegins(_ mesh: PeerMesh) { begin() }
-
-  func mesh(_ mesh: PeerMesh, body: UnsafeRawBufferPointer, from peer: ReplicaID) -> Bool {
-    var reader = LinkBodyReader(body)
-    while true {
-      switch reader.next() {
-      case .end: return true
-      case .malformed(let error):
-        logger.warning("replica \(configuration.id.rawValue): replica \(peer.rawValue) sent \(error)")
-        inject(.invalid(.malformed, from: peer))
-        return false
-      case .message(.prePrepare(let message)): accept(message, from: peer)
-      case .message(.prepare(let prepare)): inject(.message(.prepare(prepare), from: peer))
-      case .message(.commit(let commit)): inject(.message(.commit(commit), from: peer))
-      case .message(.checkpoint(let checkpoint)): inject(.message(.checkpoint(checkpoint), from: peer))
-      case .message(.suspect(let suspect)): inject(.message(.suspect(suspect), from: peer))
-      case .message(.forward(let request)):
-        if let kind = RequestKind(rawValue: request.message.kind), kind.isOrdered {
-          accept(request.message, kind: kind, connection: .none)
-        }
-      }
-    }
-  }
-
-  func meshBurstEnded(_ mesh: PeerMesh) { turn.request() }
-
-  func meshPeersChanged(_ mesh: PeerMesh) {
+  /// The number of connected members has changed.
+  func countPeers() {
     let connected = mesh.connectedPeers + 1
-    if connected >= configuration.membership.quorums.quorum {
+    if connected >= replica.membership.quorums.quorum {
       quorumPromise?.succeed()
       quorumPromise = nil
     }
-    if connected == configuration.membership.count {
+    if connected == replica.membership.count {
       allPromise?.succeed()
       allPromise = nil
     }

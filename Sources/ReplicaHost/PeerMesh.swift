@@ -1,6 +1,7 @@
 // The links between replicas. The replica with the higher id connects; both ends say hello, derive the keys of the
 // connection, and prove them with their first frame. A turn's broadcasts are one body, hashed once and sealed for each
-// link. What is meant for a peer that is away waits, up to a bound, and goes out when it is back.
+// link; what is said to one peer alone is a body of its own, sent after it. What is meant for a peer that is away waits,
+// up to a bound, and goes out when it is back. Bodies can be held until what they rest on is on disk.
 
 import Channels
 import Logging
@@ -11,7 +12,8 @@ import Wire
 /// Is told what the peers say. Calls come on the mesh's loop.
 protocol PeerMeshDelegate: AnyObject {
   /// A peer's authentic body. False when it cannot be understood: its link is closed.
-  func mesh(_ mesh: PeerMesh, body: UnsafeRawBufferPointer, from peer: ReplicaID) -> Bool
+  func mesh(_ mesh: PeerMesh, body: UnsafeRawBufferPointer, from peer: ReplicaID, on session: PeerSession)
+    -> Bool
   /// A burst is about to be handed over.
   func meshBurstBegins(_ mesh: PeerMesh)
   /// A burst has been handed over.
@@ -42,6 +44,8 @@ final class PeerSession: @unchecked Sendable {
   var sealer: LinkSealer?
   var opener: LinkOpener?
   var isEstablished = false
+  /// Of which membership the peer speaks.
+  var membershipID: Int32 = 0
 
   init(link: Link, expected: ReplicaID?, hello: LinkHello) {
     self.link = link
@@ -54,25 +58,38 @@ final class PeerSession: @unchecked Sendable {
 final class PeerMesh: DialerClient, @unchecked Sendable {
   /// How long a connection may take to prove who it is.
   static let helloTimeout = TimeAmount.seconds(5)
-  /// Bytes that wait for a peer that is away, at least a window of messages; beyond, all are dropped and asked for again.
-  static let waitingLimitBytes = 64 << 20
+  /// Bytes that may wait on a link for a peer that does not read.
+  static let queueLimitBytes = 64 << 20
   /// Connections that have not proved who they are.
   static let strangersLimit = 64
 
   private(set) var counters = MeshCounters()
   /// The body of this turn's broadcasts.
-  let broadcast = LinkBodyWriter()
+  private(set) var broadcast = LinkBodyWriter()
 
   private struct Peer {
     let id: ReplicaID
+    /// Others are answered, and hear no broadcasts.
+    var isMember: Bool
     var session: PeerSession?
     var dialer: Dialer?
+    /// What this turn says to this peer alone; made when there is something to say for the first time.
+    var own: LinkBodyWriter?
     /// Bodies that wait for the peer, each behind its length.
     var waiting = ByteBuffer()
   }
 
+  /// A body that waits for the disk: for one peer, or for all.
+  private struct HeldBody {
+    var peer: Int?
+    var body: LinkBodyWriter
+  }
+
+  /// Bytes that wait for a peer that is away; beyond, all are dropped and asked for again.
+  private let waitingLimitBytes: Int
   private let own: ReplicaID
-  private let membershipID: Int32
+  private var membershipID: Int32
+  private let endpoints: [ReplicaID: Endpoint]
   private let secrets: ReplicaSecrets
   private let authentication: ReplicaAuthentication
   private let loop: any EventLoop
@@ -80,6 +97,10 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
   /// Owns this object, so it lives longer.
   private unowned(unsafe) let delegate: any PeerMeshDelegate
   private var peers: [Peer]
+  private var held: [HeldBody] = []
+  private var spareBodies: [LinkBodyWriter] = []
+  /// Bytes of the bodies held.
+  private(set) var heldBytes = 0
   private var strangers: [ObjectIdentifier: AcceptedPeer] = [:]
   private var dialled: [UInt32: PeerSession] = [:]
   private var complaints: Set<String> = []
@@ -89,30 +110,57 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
 
   init(
     own: ReplicaID, membership: Membership, secrets: ReplicaSecrets, authentication: ReplicaAuthentication,
-    endpoints: [ReplicaID: Endpoint], loop: any EventLoop, logger: Logger, delegate: any PeerMeshDelegate
+    endpoints: [ReplicaID: Endpoint], loop: any EventLoop, logger: Logger, waitingLimitBytes: Int = 64 << 20,
+    delegate: any PeerMeshDelegate
   ) {
     self.own = own
     membershipID = membership.id
+    self.endpoints = endpoints
+    self.waitingLimitBytes = waitingLimitBytes
     self.secrets = secrets
     self.authentication = authentication
     self.loop = loop
     self.logger = logger
     self.delegate = delegate
-    peers = membership.replicas.filter { $0 != own }.map { Peer(id: $0) }
-    for index in peers.indices where peers[index].id < own {
-      guard let endpoint = endpoints[peers[index].id] else { continue }
-      peers[index].dialer = Dialer(endpoint: endpoint, loop: loop, number: UInt32(index), client: self)
+    // Everybody whose keys we have may come; who is in the membership is looked for.
+    let known = Set(secrets.replicas.map(\.replica)).union(membership.replicas)
+    peers = known.filter { $0 != own }.sorted().map {
+      Peer(id: $0, isMember: membership.position(of: $0) != nil)
     }
+    for index in peers.indices { prepareDialer(index) }
   }
 
-  /// Peers whose link is established.
-  var connectedPeers: Int { peers.count { $0.session?.isEstablished == true } }
+  private func prepareDialer(_ index: Int) {
+    guard peers[index].isMember, peers[index].id < own, peers[index].dialer == nil,
+      let endpoint = endpoints[peers[index].id]
+    else { return }
+    peers[index].dialer = Dialer(endpoint: endpoint, loop: loop, number: UInt32(index), client: self)
+  }
 
-  var peerCount: Int { peers.count }
+  /// Members whose link is established.
+  var connectedPeers: Int { peers.count { $0.isMember && $0.session?.isEstablished == true } }
 
   /// Starts connecting to the replicas with lower ids.
   func start() {
     for peer in peers { peer.dialer?.start() }
+  }
+
+  /// The membership is another one: what is sent from now on says so, new members are connected to, and what waited
+  /// for somebody away is no longer meant.
+  func adopt(_ membership: Membership) {
+    membershipID = membership.id
+    for index in peers.indices {
+      let wasMember = peers[index].isMember
+      peers[index].isMember = membership.position(of: peers[index].id) != nil
+      peers[index].waiting = ByteBuffer()
+      if peers[index].isMember, !wasMember {
+        prepareDialer(index)
+        peers[index].dialer?.start()
+      } else if !peers[index].isMember, peers[index].session?.isEstablished == true {
+        writer(to: index).appendMembership(membership.id)
+      }
+    }
+    broadcast.appendMembership(membership.id)
   }
 
   /// From now on lost links are nobody's fault: the cluster is being taken down.
@@ -129,24 +177,93 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
 
   // MARK: Sending
 
-  /// Seals this turn's broadcasts for every peer and flushes.
-  func flush() {
-    guard !broadcast.isEmpty else { return }
-    counters.bodiesSent += 1
-    for index in peers.indices {
-      if let session = peers[index].session, session.isEstablished {
-        seal(session)
-        session.link.flush()
-      } else {
-        keep(broadcast.bytes, for: index)
-      }
-    }
-    broadcast.removeAll()
+  /// Where to write what only this peer is told; nil for a stranger.
+  func body(to peer: ReplicaID) -> LinkBodyWriter? {
+    guard let index = peers.firstIndex(where: { $0.id == peer }) else { return nil }
+    return writer(to: index)
   }
 
-  private func seal(_ session: PeerSession) {
-    let byteCount = session.sealer!.byteCount(body: broadcast.byteCount)
-    let written = session.sealer!.seal(broadcast, into: session.link.reserve(byteCount))
+  private func writer(to index: Int) -> LinkBodyWriter {
+    if let writer = peers[index].own { return writer }
+    let writer = spareBodies.popLast() ?? LinkBodyWriter(capacity: 4 << 10)
+    peers[index].own = writer
+    return writer
+  }
+
+  /// Bytes of this turn's bodies so far.
+  var openBytes: Int { peers.reduce(broadcast.byteCount) { $0 + ($1.own?.byteCount ?? 0) } }
+
+  /// Sends this turn's bodies and flushes, each link once.
+  func flush() {
+    if !broadcast.isEmpty {
+      seal(broadcast, for: nil)
+      broadcast.removeAll()
+    }
+    for index in peers.indices {
+      if let body = peers[index].own, !body.isEmpty {
+        seal(body, for: index)
+        body.removeAll()
+      }
+      peers[index].session?.link.flush()
+    }
+  }
+
+  /// Puts this turn's bodies aside until `release`, in their order.
+  func hold() {
+    if !broadcast.isEmpty {
+      hold(broadcast, for: nil)
+      broadcast = spareBodies.popLast() ?? LinkBodyWriter()
+    }
+    for index in peers.indices {
+      guard let body = peers[index].own, !body.isEmpty else { continue }
+      hold(body, for: index)
+      peers[index].own = nil
+    }
+  }
+
+  private func hold(_ body: LinkBodyWriter, for index: Int?) {
+    held.append(HeldBody(peer: index, body: body))
+    heldBytes += body.byteCount
+  }
+
+  /// How many bodies are held.
+  var heldCount: Int { held.count }
+
+  /// Sends the first `count` of the bodies held.
+  func release(_ count: Int) {
+    guard count > 0 else { return }
+    for item in held[..<count] {
+      seal(item.body, for: item.peer)
+      heldBytes -= item.body.byteCount
+      item.body.removeAll()
+      // A writer that a burst has blown up is let go.
+      if spareBodies.count < 8, item.body.capacity <= 4 << 20 { spareBodies.append(item.body) }
+    }
+    held.removeFirst(count)
+    for peer in peers { peer.session?.link.flush() }
+  }
+
+  /// Forgets what was to be sent.
+  func discardOutput() {
+    broadcast.removeAll()
+    for peer in peers { peer.own?.removeAll() }
+    held.removeAll()
+    heldBytes = 0
+  }
+
+  /// Seals a body for one peer or for every member; who is away gets it later.
+  private func seal(_ body: LinkBodyWriter, for only: Int?) {
+    counters.bodiesSent += 1
+    if let only { return seal(body, to: only) }
+    for index in peers.indices where peers[index].isMember { seal(body, to: index) }
+  }
+
+  private func seal(_ body: LinkBodyWriter, to index: Int) {
+    guard let session = peers[index].session, session.isEstablished else {
+      return keep(body.bytes, for: index)
+    }
+    let byteCount = session.sealer!.byteCount(body: body.byteCount)
+    let written = session.sealer!.seal(body, into: session.link.reserve(byteCount))
     session.link.commit(written)
     counters.framesSent += 1
   }
@@ -159,7 +276,7 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
   }
 
   private func keep(_ body: UnsafeRawBufferPointer, for index: Int) {
-    if peers[index].waiting.readableBytes + body.count > Self.waitingLimitBytes {
+    if peers[index].waiting.readableBytes + body.count > waitingLimitBytes {
       counters.overflows += 1
       counters.droppedBodies += 1
       peers[index].waiting = ByteBuffer()
@@ -206,7 +323,7 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
   }
 
   private func greet(_ session: PeerSession) {
-    session.link.queueLimitBytes = Self.waitingLimitBytes
+    session.link.queueLimitBytes = Self.queueLimitBytes
     session.hello.encode(into: session.link.reserve(LinkHello.byteCount))
     session.link.commit(LinkHello.byteCount)
     session.link.flush()
@@ -230,6 +347,7 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
         let keys =
           authentication == .none ? nil : try LinkKeys(secrets: secrets, own: session.hello, peer: hello)
         session.peer = hello.replica
+        session.membershipID = hello.membershipID
         session.sealer = LinkSealer(keys: keys)
         session.opener = LinkOpener(keys: keys)
       } catch {
@@ -251,7 +369,7 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
       case .body(let body, let byteCount):
         counters.framesReceived += 1
         if !session.isEstablished { establish(session) }
-        guard body.isEmpty || delegate.mesh(self, body: body, from: session.peer!) else {
+        guard body.isEmpty || delegate.mesh(self, body: body, from: session.peer!, on: session) else {
           counters.malformedFrames += 1
           session.link.close(.malformed("a body that cannot be read"))
           return bytes.count
@@ -278,6 +396,8 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
     if let old { countEnded(old.link) }
     peers[index].session = session
     old?.link.close()
+    // The membership may have changed since our hello.
+    if session.hello.membershipID != membershipID { writer(to: index).appendMembership(membershipID) }
     var waiting = peers[index].waiting
     peers[index].waiting = ByteBuffer()
     while let length: UInt32 = waiting.readInteger(), let body = waiting.readSlice(length: Int(length)) {

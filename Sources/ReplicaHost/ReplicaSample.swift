@@ -6,12 +6,41 @@ import PBFT
 import Replication
 import Wire
 
+/// Something rare that happened in a replica, for the events of a run.
+public struct HostEvent: Hashable, Sendable {
+  public enum Kind: Hashable, Sendable {
+    case suspected(View)
+    case viewLeft(View, to: View)
+    case viewEntered(View, isPrimary: Bool)
+    case transferBegan(SequenceNumber)
+    case transferEnded(SequenceNumber)
+    case recovered
+  }
+
+  public var kind: Kind
+  /// On the clock of `monotonicNanoseconds`.
+  public var instantNanoseconds: Int64
+
+  /// So many are kept, the first ones.
+  static let maximumCount = 4_096
+
+  public init(kind: Kind, instantNanoseconds: Int64) {
+    self.kind = kind
+    self.instantNanoseconds = instantNanoseconds
+  }
+}
+
 /// One replica at one instant.
 public struct ReplicaSample: Sendable {
   public var id: ReplicaID
   public var status: ReplicaStatus
   public var host: HostCounters
   public var mesh: MeshCounters
+  /// Of view changes signed and verified.
+  public var statements: StatementCounters
+  /// Zero without a data folder.
+  public var durable: DurableCounters
+  public var events: [HostEvent]
   /// Processor time the replica has used on its loop.
   public var cpuNanoseconds: Int64
   public var clientBytes: UInt64
@@ -36,6 +65,7 @@ extension HostedReplica {
     host.closedConnections = clients.closedConnections
     return ReplicaSample(
       id: configuration.id, status: replica.status, host: host, mesh: mesh.counters,
+      statements: notary.counters, durable: files?.counters ?? DurableCounters(), events: events,
       cpuNanoseconds: cpuNanoseconds, clientBytes: clientTraffic.sentBytes + clientTraffic.receivedBytes,
       meshBytes: meshTraffic.sentBytes + meshTraffic.receivedBytes, openConnections: clients.openConnections)
   }
@@ -57,9 +87,9 @@ extension HostedReplica {
         setting("protocol", replicaConfiguration.consenter == .pbft ? "pbft" : "noops"),
         setting("service", configuration.service),
         setting("reply_bytes", configuration.replyBytes),
-        setting("n", configuration.membership.count),
-        setting("f", configuration.membership.faults),
-        setting("membership", configuration.membership.id),
+        setting("n", replica.membership.count),
+        setting("f", replica.membership.faults),
+        setting("membership", replica.membership.id),
         setting("signature_mode", configuration.signatureMode),
         setting("replica_auth", configuration.replicaAuthentication.rawValue),
         setting("batch_size", replicaConfiguration.batchSize),
@@ -68,6 +98,8 @@ extension HostedReplica {
         setting("checkpoint_period", replicaConfiguration.checkpointPeriod),
         setting("log_size", replicaConfiguration.logSize),
         setting("readonly_requests", replicaConfiguration.readOnlyRequests),
+        setting("durability", replicaConfiguration.durability.rawValue),
+        setting("view_change_timeout_ns", replicaConfiguration.viewChangeTimeoutNanoseconds),
       ],
       counters: [
         .init(name: "batches_executed", value: status.counters.batchesExecuted),
@@ -82,6 +114,18 @@ extension HostedReplica {
         .init(name: "client_bytes", value: sample.clientBytes),
         .init(name: "replica_bytes", value: sample.meshBytes),
         .init(name: "cpu_ns", value: UInt64(max(0, sample.cpuNanoseconds))),
+        .init(name: "pending_view", value: status.pendingView?.rawValue ?? status.view.rawValue),
+        .init(name: "recovering", value: status.isRecovering ? 1 : 0),
+        .init(name: "transferring", value: status.isTransferring ? 1 : 0),
+        .init(name: "member", value: status.isMember ? 1 : 0),
+        .init(name: "views_left", value: status.counters.viewsLeft),
+        .init(name: "view_changes", value: status.counters.viewChanges),
+        .init(name: "state_transfers", value: status.counters.transfersEnded),
+        .init(name: "batches_fetched", value: status.counters.batchesFetched),
+        .init(name: "statement_verifications", value: sample.statements.verifications),
+        .init(name: "durable_bytes", value: sample.durable.bytesWritten),
+        .init(name: "durable_commits", value: sample.durable.commits),
+        .init(name: "durable_waited_ns", value: sample.durable.waitedNanoseconds),
       ])
   }
 }

@@ -16,9 +16,15 @@ extension Replica {
     switch kind {
     case .ordered, .orderedHashed: break
     case .unordered, .unorderedHashed:
-      return configuration.readOnlyRequests ? .unknown : refuse(.unorderedDisabled)
-    case .reconfigure: return refuse(.reconfigurationUnsupported)
+      guard configuration.readOnlyRequests else { return refuse(.unorderedDisabled) }
+      return isStateValid ? .unknown : refuse(.stateInvalid)
+    case .reconfigure:
+      guard let administrator = configuration.administrator, client == administrator else {
+        return refuse(.reconfigurationUnsupported)
+      }
     }
+    if !refusedClients.isEmpty, refusedClients.contains(client) { return refuse(.clientAccused) }
+    guard isMember else { return refuse(.notAMember) }
     guard sequence >= 0 else { return refuse(.negativeSequence) }
     let lane = directory.find(client)
     if lane >= 0 {
@@ -101,7 +107,7 @@ extension Replica {
     Int(sequence) - Int(lane.pointee.lastSequence) > Lane.width
   }
 
-  private func refuse(_ refusal: Refusal) -> Screening {
+  func refuse(_ refusal: Refusal) -> Screening {
     counts.refusals[Int(refusal.rawValue)] &+= 1
     return .refused(refusal)
   }
@@ -195,6 +201,7 @@ extension Replica {
   /// Gives the requests of the lane their turn, in sequence: all that are there at the primary, whose batches
   /// keep their order; the one that is next to be executed at a backup, where it becomes eligible.
   func advance(_ lane: Int32, beginning: Bool) {
+    guard role != .waiting else { return }
     let state = directory.lanes[Int(lane)]
     var beginning = beginning
     while true {
@@ -202,7 +209,7 @@ extension Replica {
       guard next >= 0 else { return }
       let slot = directory.place(lane, next).pointee
       guard slot != .none, isRequest(slot, state.pointee.readySession, next) else { return }
-      if core.isPrimary {
+      if role == .leading {
         enqueue(slot)
       } else {
         guard beginning || isExecuted(state, state.pointee.readySequence) else { return }
@@ -222,8 +229,8 @@ extension Replica {
   private func enqueue(_ slot: RequestSlot) {
     let header = store.headers[slot.index]
     // In a batch or in the queue already.
-    guard header.pointee.references == 1 else { return }
-    header.pointee.references = 2
+    guard !header.pointee.isInLiveBatch, !header.pointee.flags.contains(.queued) else { return }
+    header.pointee.references &+= 1
     header.pointee.flags.insert(.queued)
     queue.append(slot)
     queuedWaiting &+= 1
@@ -234,9 +241,8 @@ extension Replica {
     let header = store.headers[slot.index]
     let state = directory.lanes[Int(lane)]
     directory.place(lane, store.records[slot.index].pointee.sequence).pointee = .none
-    let isQueued = header.pointee.flags.contains(.queued)
-    if isQueued { queuedWaiting &-= 1 }
-    if header.pointee.references == (isQueued ? 2 : 1) {
+    if header.pointee.flags.contains(.queued) { queuedWaiting &-= 1 }
+    if !header.pointee.isInLiveBatch {
       state.pointee.outstanding &-= 1
       waiting &-= 1
     }

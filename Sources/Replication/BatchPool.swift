@@ -11,6 +11,10 @@ final class BatchPool {
     var count = 0
     var bytes = 0
     var isUsed = false
+    /// Whether the view in force may decide it.
+    var isLive = true
+    /// Whether its requests are in the durable log's present segment.
+    var isLogged = false
   }
 
   let maximumRequests: Int
@@ -46,12 +50,16 @@ final class BatchPool {
 
   var used: Int { capacity - freeCount }
 
+  /// Handles above were never used.
+  @exclusivity(unchecked) private var highest = 0
+
   /// Begins a batch. Precondition: the last one begun has been finished or abandoned.
   func begin() {
     precondition(building == .none, "one batch is built at a time")
     precondition(freeCount > 0, "the pool has a handle for every place in the log and one to build with")
     freeCount &-= 1
     building = BatchHandle(rawValue: freeHandles[freeCount])
+    highest = max(highest, Int(building.rawValue) + 1)
     batches[Int(building.rawValue)] = Batch(isUsed: true)
   }
 
@@ -102,6 +110,48 @@ final class BatchPool {
     return UnsafeBufferPointer(
       start: rows + Int(handle.rawValue) &* maximumRequests, count: batches[Int(handle.rawValue)].count)
   }
+
+  /// A batch that is held, finished, with this digest.
+  func find(_ digest: Digest) -> BatchHandle? {
+    guard used > 0 else { return nil }
+    for index in 0..<highest where batches[index].isUsed && batches[index].digest == digest {
+      guard UInt32(index) != building.rawValue else { continue }
+      return BatchHandle(rawValue: UInt32(index))
+    }
+    return nil
+  }
+
+  /// All batches held, but the one being built, belong to no view in force.
+  func markAllDead() {
+    for index in 0..<highest where UInt32(index) != building.rawValue { batches[index].isLive = false }
+  }
+
+  func markLive(_ handle: BatchHandle) {
+    if handle != .none { batches[Int(handle.rawValue)].isLive = true }
+  }
+
+  func isLive(_ handle: BatchHandle) -> Bool { batches[Int(handle.rawValue)].isLive }
+
+  func forEachDead(_ body: (BatchHandle) -> Void) {
+    for index in 0..<highest where batches[index].isUsed && !batches[index].isLive {
+      body(BatchHandle(rawValue: UInt32(index)))
+    }
+  }
+
+  func isBuilding(_ handle: BatchHandle) -> Bool { handle == building }
+
+  /// All handles in use, ascending. Allocates.
+  var handles: [BatchHandle] {
+    (0..<highest).filter { batches[$0].isUsed }.map { BatchHandle(rawValue: UInt32($0)) }
+  }
+
+  func isLogged(_ handle: BatchHandle) -> Bool { batches[Int(handle.rawValue)].isLogged }
+
+  func setLogged(_ handle: BatchHandle, _ isLogged: Bool) {
+    batches[Int(handle.rawValue)].isLogged = isLogged
+  }
+
+  func clearLogged() { for index in 0..<highest { batches[index].isLogged = false } }
 
   /// nil for a handle that was discarded.
   func digest(of handle: BatchHandle) -> Digest? {

@@ -10,7 +10,13 @@ extension Replica {
   // MARK: Reading the batch of a pre-prepare
 
   /// Begins the batch of a pre-prepare that has been received. One at a time, no event in between.
-  public func beginBatch() { batches.begin() }
+  ///
+  /// `fetched`: the batch was asked for by its digest, and what is in it need not be authentic here
+  /// (decision record 8); so it is known nowhere but in the batch.
+  public func beginBatch(fetched: Bool = false) {
+    isBuildingFetched = fetched
+    batches.begin()
+  }
 
   /// Appends a request that is held, as `storedRequest` gave it. False when the batch is above this replica's
   /// bounds.
@@ -20,8 +26,7 @@ extension Replica {
     let bytes = Int(record.pointee.dataCount) + Int(record.pointee.authenticatorCount)
     guard batches.hasRoom(forBytes: bytes) else { return false }
     let header = store.headers[slot.index]
-    let isQueued = header.pointee.flags.contains(.queued)
-    if header.pointee.flags.contains(.stored), header.pointee.references == (isQueued ? 2 : 1) {
+    if header.pointee.flags.contains(.stored), !header.pointee.isInLiveBatch {
       directory.lanes[Int(header.pointee.lane)].pointee.outstanding &-= 1
       waiting &-= 1
     }
@@ -43,7 +48,7 @@ extension Replica {
     }
     directory.lanes[Int(lane)].pointee.holders &+= 1
     batches.append(slot, digest: request.digest, bytes: bytes)
-    if isNewInLane(request, lane) {
+    if !isBuildingFetched, isNewInLane(request, lane) {
       store.retain(slot)
       putInLane(slot, lane, [.stored, .fromBatch])
     }
@@ -52,7 +57,7 @@ extension Replica {
 
   /// Whether a proposed request may take its place in its lane, so that the client's own copy finds it there.
   private func isNewInLane(_ request: ArrivedRequest, _ lane: Int32) -> Bool {
-    guard !core.isPrimary, request.kind.isOrdered, request.sequence >= 0 else { return false }
+    guard role != .leading, request.kind.isOrdered, request.sequence >= 0 else { return false }
     guard request.membershipID == membership.id else { return false }
     guard directory.place(lane, request.sequence).pointee == .none else { return false }
     let state = directory.lanes[Int(lane)]
@@ -90,34 +95,64 @@ extension Replica {
       discard(prePrepare.batch)
       return reject(.digestMismatch, from: sender)
     }
-    core.processEvent(.message(.prePrepare(prePrepare), from: sender))
+    guard isMember else {
+      discard(prePrepare.batch)
+      return reject(.unknownSender, from: sender)
+    }
+    guard isWellFormed(prePrepare.batch) else {
+      discard(prePrepare.batch)
+      return reject(.malformed, from: sender)
+    }
+    core.processEvent(
+      .prePrepare(prePrepare, isReconfiguration: isReconfiguration(prePrepare.batch), from: sender))
     settle()
+  }
+
+  /// A RECONFIG stands alone in its batch (decision record 3).
+  private func isWellFormed(_ batch: BatchHandle) -> Bool {
+    let slots = batches.requests(of: batch)
+    guard slots.count > 1 else { return true }
+    for slot in slots where store.records[slot.index].pointee.kind == .reconfigure { return false }
+    return true
+  }
+
+  /// Whether the batch is a RECONFIG of the administrator.
+  func isReconfiguration(_ batch: BatchHandle) -> Bool {
+    let slots = batches.requests(of: batch)
+    guard slots.count == 1, let administrator = configuration.administrator else { return false }
+    let record = store.records[slots[0].index]
+    return record.pointee.kind == .reconfigure && record.pointee.client == administrator
   }
 
   /// Releases a batch. What was known from it alone, and has not been executed, is forgotten with it.
   func discard(_ handle: BatchHandle) {
     let slots = batches.requests(of: handle)
+    let isLive = batches.isLive(handle)
     for slot in slots {
       let header = store.headers[slot.index]
+      if !isLive { header.pointee.dead &-= 1 }
       guard header.pointee.flags.contains(.stored) else {
         release(slot)
         continue
       }
-      // Still waiting: a gap when its batch was executed, or a batch that was rejected.
+      // Still waiting: a gap when its batch was executed, or a batch that was rejected. What a batch of an
+      // earlier view held has its turn already.
       let lane = header.pointee.lane
       release(slot)
-      let isQueued = header.pointee.flags.contains(.queued)
-      guard header.pointee.references == (isQueued ? 2 : 1) else { continue }
+      guard isLive, !header.pointee.isInLiveBatch else { continue }
       directory.lanes[Int(lane)].pointee.outstanding &+= 1
       waiting &+= 1
-      if header.pointee.flags.contains(.fromBatch) { giveUp(slot, lane) }
+      // Unless a batch of an earlier view holds it as well.
+      if header.pointee.flags.contains(.fromBatch), header.pointee.dead == 0 { giveUp(slot, lane) }
     }
     batches.free(handle)
   }
 
   // MARK: Forming batches at the primary
 
-  var canPropose: Bool { configuration.consenter == .noops ? core.isActive : core.canPropose }
+  var canPropose: Bool {
+    configuration.consenter == .noops ? core.isActive : core.canPropose && role == .leading
+  }
 
   /// Whether nothing that was proposed still waits to be executed.
   private var isPipelineIdle: Bool { configuration.consenter == .noops || core.isPipelineIdle }
@@ -147,6 +182,7 @@ extension Replica {
   func proposeBatch() {
     batches.begin()
     var room = configuration.batchSize
+    var isReconfiguration = false
     while room > 0, !queue.isEmpty {
       let slot = queue[0]
       let header = store.headers[slot.index]
@@ -154,9 +190,21 @@ extension Replica {
         dropQueued(slot)
         continue
       }
+      // A batch that was asked for by its digest has brought it since.
+      guard !header.pointee.isInLiveBatch else {
+        queuedWaiting &-= 1
+        dropQueued(slot)
+        continue
+      }
       let record = store.records[slot.index]
       let bytes = Int(record.pointee.dataCount) &+ Int(record.pointee.authenticatorCount)
       guard batches.hasRoom(forBytes: bytes) else { break }
+      if record.pointee.kind == .reconfigure {
+        // Alone in its batch.
+        guard room == configuration.batchSize else { break }
+        room = 1
+        isReconfiguration = true
+      }
       _ = queue.removeFirst()
       // The queue's reference becomes the batch's.
       header.pointee.flags.remove(.queued)
@@ -166,13 +214,14 @@ extension Replica {
       batches.append(slot, digest: record.pointee.digest, bytes: bytes)
       room &-= 1
     }
-    precondition(room < configuration.batchSize, "a batch is formed only of requests that wait")
+    guard room < configuration.batchSize else { return abandonBatch() }
     let batch = batches.finish()
     counts.batchesProposed &+= 1
     counts.requestsProposed &+= UInt64(batch.count)
     switch configuration.consenter {
     case .pbft:
-      core.processEvent(.propose(digest: batch.digest, batch: batch.handle))
+      core.processEvent(
+        .propose(digest: batch.digest, batch: batch.handle, isReconfiguration: isReconfiguration))
     case .noops:
       let sequence = SequenceNumber(lastExecuted.rawValue + 1)
       execute(sequence, view: .zero, digest: batch.digest, batch: batch.handle)
@@ -180,7 +229,7 @@ extension Replica {
     }
   }
 
-  private func dropQueued(_ slot: RequestSlot) {
+  func dropQueued(_ slot: RequestSlot) {
     _ = queue.removeFirst()
     store.headers[slot.index].pointee.flags.remove(.queued)
     release(slot)

@@ -25,6 +25,7 @@ struct Lane: BitwiseCopyable {
   var readySession: Int32 = 0
   var readySequence: Int32 = 0
   var hasReady = false
+  var isFree = false
   var nextFree: Int32 = -1
 }
 
@@ -68,6 +69,11 @@ final class ClientDirectory {
       }
       place = (place &+ 1) & mask
     }
+  }
+
+  /// Calls `body` for every lane in use, in the order of its place. O(lanes).
+  func forEachLane(_ body: (Int32) -> Void) {
+    for lane in 0..<created where !lanes[lane].pointee.isFree { body(Int32(lane)) }
   }
 
   /// The client's lane, made if it has none.
@@ -152,6 +158,7 @@ final class ClientDirectory {
     }
     table[hole] = 0
     count -= 1
+    lanes[Int(lane)].pointee.isFree = true
     lanes[Int(lane)].pointee.nextFree = freeLane
     freeLane = lane
   }

@@ -27,6 +27,9 @@ struct ClientRecord: BitwiseCopyable {
   var lastSequence: Int32 = -1
   /// Sessions begun so far, the newest at (sessionsBegun - 1) mod 16.
   var sessionsBegun: UInt32 = 0
+  /// Sessions begun and the last sequence when the table was digested last.
+  var savedBegun: UInt32 = 0
+  var savedSequence: Int32 = -1
   /// Changed since the table was digested last.
   var isDirty = false
 }
@@ -120,7 +123,29 @@ final class ClientTable {
     record.pointee.sessionsBegun = begun == .max ? remembered : begun + 1
     record.pointee.session = session
     record.pointee.lastSequence = -1
+    forgetReplies(index)
+  }
+
+  /// What has changed so far is no change any more.
+  func forgetChanges() {
+    for index in 0..<count {
+      records[index].pointee.savedBegun = records[index].pointee.sessionsBegun
+      records[index].pointee.savedSequence = records[index].pointee.lastSequence
+    }
+  }
+
+  func forgetReplies(_ index: Int) {
     for place in 0..<ClientTable.repliesRemembered { forget(replies[index] + place) }
+  }
+
+  /// Says that the record's leaf has to be computed again.
+  @inline(__always)
+  func touch(_ index: Int) {
+    let record = records[index]
+    if !record.pointee.isDirty {
+      record.pointee.isDirty = true
+      tree.markDirty(index)
+    }
   }
 
   private func forget(_ cached: UnsafeMutablePointer<CachedReply>) {
@@ -133,10 +158,13 @@ final class ClientTable {
   func finish(_ index: Int, sequence: Int32, reply: UnsafeRawPointer, count: Int) {
     let record = records[index]
     record.pointee.lastSequence = sequence
-    if !record.pointee.isDirty {
-      record.pointee.isDirty = true
-      tree.markDirty(index)
-    }
+    touch(index)
+    keep(index, sequence, reply, count)
+  }
+
+  /// Keeps a reply in the place of the one 32 sequences before.
+  @inline(__always)
+  func keep(_ index: Int, _ sequence: Int32, _ reply: UnsafeRawPointer, _ count: Int) {
     let cached = replies[index] + Int(sequence & Int32(ClientTable.repliesRemembered - 1))
     guard count <= CachedReply.inPlace else { return keepLong(cached, sequence, reply, count) }
     if cached.pointee.isLong { cached.pointee.block.deallocate() }

@@ -82,17 +82,24 @@ final class ClientDigestTree {
 extension ClientTable {
   /// SHA-256 over the number of clients and the root of the tree of their records. Costs one leaf per client
   /// changed since the last call, and the nodes above it.
-  func digest() -> Digest {
+  func digest() -> Digest { ClientTable.digest(clients: count, root: root(changes: nil)) }
+
+  static func digest(clients: Int, root: Digest) -> Digest {
+    var hasher = SHA256Hasher()
+    hasher.update(bigEndian: UInt64(clients))
+    hasher.update(root)
+    return hasher.finalize()
+  }
+
+  /// The root of the tree; what has changed since the last call is written to `changes`.
+  func root(changes: PlainBuffer<UInt8>?) -> Digest {
     for offset in 0..<tree.dirtyCount {
       let index = tree.dirtyLeaf(offset)
       tree.setLeaf(index, leafDigest(index, leafScratch))
       records[index].pointee.isDirty = false
+      if let changes { writeChange(index, into: changes) }
     }
-    let root = tree.update()
-    var hasher = SHA256Hasher()
-    hasher.update(bigEndian: UInt64(count))
-    hasher.update(root)
-    return hasher.finalize()
+    return tree.update()
   }
 
   /// Client id, sessions from the oldest to the newest, replies by sequence: each with its count and its

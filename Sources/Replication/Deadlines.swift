@@ -16,10 +16,12 @@ struct EligibleRequest: BitwiseCopyable {
 extension Replica {
   /// Forwards per timer event, so that a burst that grows old together does not flood the links.
   private static let forwardBurst = 256
+  /// Forwards of requests that have been forwarded before.
+  private static let forwardAgainBurst = 32
 
   /// Whether requests grow old here: at a backup, with a timeout.
   private var hasDeadlines: Bool {
-    configuration.requestTimeoutNanoseconds > 0 && configuration.consenter == .pbft && !core.isPrimary
+    configuration.requestTimeoutNanoseconds > 0 && configuration.consenter == .pbft && role == .following
   }
 
   func becomeEligible(_ slot: RequestSlot) {
@@ -70,8 +72,9 @@ extension Replica {
     guard hasDeadlines else { return }
     dropExecutedDeadlines()
     forwardOverdue()
-    if mustSuspect() {
-      core.processEvent(.suspectPrimary)
+    forwardAgain()
+    if mustSuspect() || isAccusedOverdue {
+      core.processEvent(.suspectPrimary(accused: accusation?.client))
       settle()
     }
     armRequestTimer()
@@ -97,6 +100,31 @@ extension Replica {
     isForwardingPaused = sent == Replica.forwardBurst
   }
 
+  /// A request that still waits long after it was forwarded is forwarded again, with back-off: what was sent
+  /// may be lost, and a correct primary is not left for it. Of many that wait, the oldest.
+  private func forwardAgain() {
+    guard forwardedCount > 0, let due = forwardAgainAt else { return }
+    let now = timers.now.nanoseconds
+    guard due <= now else { return }
+    forwardAgainDelay = min(forwardAgainDelay * 2, 16 * configuration.requestTimeoutNanoseconds)
+    forwardAgainBase = now
+    for offset in 0..<min(forwardedCount, Replica.forwardAgainBurst) where isWaiting(eligible[offset]) {
+      counts.requestsForwarded &+= 1
+      emit(.forward(eligible[offset].slot))
+    }
+  }
+
+  /// When the oldest request is forwarded again; nil while none has been.
+  private var forwardAgainAt: Int64? {
+    guard forwardedCount > 0, !eligible.isEmpty else { return nil }
+    if eligible[0].since != forwardAgainHead {
+      forwardAgainHead = eligible[0].since
+      forwardAgainBase = eligible[0].since + configuration.requestTimeoutNanoseconds / 2
+      forwardAgainDelay = configuration.requestTimeoutNanoseconds
+    }
+    return forwardAgainBase + forwardAgainDelay
+  }
+
   /// Whether the oldest eligible request has waited for the timeout, and either no client request was
   /// executed for as long, or one was that became eligible at least half the timeout later.
   private func mustSuspect() -> Bool {
@@ -109,8 +137,8 @@ extension Replica {
   }
 
   /// Sets the one timer to the next instant at which something may have to be done.
-  private func armRequestTimer() {
-    guard !eligible.isEmpty else { return }
+  func armRequestTimer() {
+    guard hasDeadlines, !eligible.isEmpty || accusation != nil else { return }
     let timeout = configuration.requestTimeoutNanoseconds
     let now = timers.now.nanoseconds
     var deadline = Int64.max
@@ -118,14 +146,74 @@ extension Replica {
       deadline = eligible[forwardedCount].since + timeout / 2
       if isForwardingPaused { deadline = max(deadline, now + timeout / 64) }
     }
-    if !core.isSuspecting {
+    if let accusation, !core.isSuspecting, lastExecuted < accusation.sequence {
+      deadline = min(deadline, accusation.since + timeout)
+    }
+    if !core.isSuspecting, !eligible.isEmpty {
       var suspicion = eligible[0].since + timeout
       // Old enough, and the queue moves: look again when it may have stopped, and for overtaking meanwhile.
       if suspicion <= now { suspicion = min(lastRequestExecutedAt + timeout, now + timeout / 8) }
       deadline = min(deadline, suspicion)
     }
+    if let again = forwardAgainAt { deadline = min(deadline, again) }
     guard deadline < Int64.max else { return }
     requestTimer.reset(afterNanoseconds: max(1, deadline - now), event: .requestTimeout)
     isRequestTimerArmed = true
+  }
+}
+
+// MARK: Accusations (decision record 10)
+
+/// A client whose request the primary has proposed with an authenticator that is not valid here.
+struct Accusation {
+  var client: Int32
+  /// The batch that was not taken for it.
+  var sequence: SequenceNumber
+  var since: Int64
+}
+
+extension Replica {
+  /// How many clients are refused at most; more accusations than these change nothing.
+  static let maximumRefusedClients = 4_096
+
+  /// A pre-prepare of the primary was not taken. If others find it valid it will be decided without this
+  /// replica; if it stalls, primary or client is to blame, and this replica names both.
+  func accuse(_ client: Int32, view: View, sequence: SequenceNumber, from sender: ReplicaID) {
+    reject(.badAuthenticator, from: sender)
+    guard role == .following, view == core.view, membership.primary(of: view) == sender,
+      sequence > lastExecuted
+    else { return }
+    counts.batchesAccused &+= 1
+    // The earliest that stalls is what everything behind it waits for.
+    if let accusation, accusation.sequence > lastExecuted, accusation.sequence <= sequence { return }
+    accusation = Accusation(client: client, sequence: sequence, since: timers.now.nanoseconds)
+    armRequestTimer()
+  }
+
+  /// Whether the batch not taken stands in the way for as long as the request timeout.
+  var isAccusedOverdue: Bool {
+    guard let accusation, !core.isSuspecting else { return false }
+    guard lastExecuted < accusation.sequence else {
+      self.accusation = nil
+      return false
+    }
+    return timers.now.nanoseconds - accusation.since >= configuration.requestTimeoutNanoseconds
+  }
+
+  /// f+1 replicas accuse the client: nothing of it is taken any more, and what waits is given up.
+  func refuseClient(_ client: Int32) {
+    guard refusedClients.count < Replica.maximumRefusedClients, !refusedClients.contains(client) else {
+      return
+    }
+    refusedClients.append(client)
+    emit(.clientRefused(client))
+    let lane = directory.find(client)
+    guard lane >= 0 else { return }
+    for place in 0..<Lane.width {
+      let slot = (directory.places[Int(lane)] + place).pointee
+      guard slot != .none else { continue }
+      giveUp(slot, lane)
+      if directory.find(client) != lane { return }
+    }
   }
 }

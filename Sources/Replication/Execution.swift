@@ -7,7 +7,9 @@ import PBFT
 
 extension Replica {
   /// Executes the next batch of the total order (OSDI '99 §4.2).
-  func execute(_ sequence: SequenceNumber, view: View, digest: Digest, batch: BatchHandle) {
+  func execute(
+    _ sequence: SequenceNumber, view: View, digest: Digest, batch: BatchHandle
+  ) {
     precondition(sequence.rawValue == lastExecuted.rawValue &+ 1, "batches are executed in order")
     var hasher = SHA256Hasher()
     hasher.update(chain)
@@ -17,9 +19,11 @@ extension Replica {
     chainLinks.append(ChainLink(sequence: sequence, digest: chain))
     lastExecuted = sequence
 
+    // The null request has no batch.
     let slots = batches.requests(of: batch)
     let executedBefore = counts.requestsExecuted
-    for slot in slots { executeRequest(slot) }
+    let isReconfiguration = isReconfiguration(batch)
+    for slot in slots { executeRequest(slot, isReconfiguration) }
     if counts.requestsExecuted != executedBefore { lastRequestExecutedAt = timers.now.nanoseconds }
     counts.batchesExecuted &+= 1
     emit(.executed(sequence, view: view, requests: slots.count))
@@ -27,16 +31,22 @@ extension Replica {
   }
 
   /// The rules of the client table, in their order.
-  private func executeRequest(_ slot: RequestSlot) {
+  private func executeRequest(_ slot: RequestSlot, _ isReconfiguration: Bool) {
     let record = store.records[slot.index]
     let header = store.headers[slot.index]
     let session = record.pointee.session
     let sequence = record.pointee.sequence
     var lane = header.pointee.lane
-    if lane < 0 { lane = directory.find(record.pointee.client) }
-    precondition(lane >= 0, "a request held, or executed before, has a lane")
+    if lane < 0 {
+      // Executed before, in another batch; unless the table has been replaced since, its client has a lane.
+      lane = directory.findOrAdd(record.pointee.client)
+      header.pointee.lane = lane
+      directory.lanes[Int(lane)].pointee.holders &+= 1
+    }
     let state = directory.lanes[Int(lane)]
-    guard record.pointee.kind.isOrdered, sequence >= 0 else {
+    guard record.pointee.kind.isOrdered, sequence >= 0,
+      record.pointee.kind != .reconfigure || isReconfiguration
+    else {
       counts.notExecutable &+= 1
       return
     }
@@ -81,12 +91,29 @@ extension Replica {
 
   @inline(__always)
   private func executeNew(_ record: UnsafeMutablePointer<RequestRecord>, _ clientRecord: Int) {
+    if record.pointee.kind == .reconfigure { return executeReconfiguration(record, clientRecord) }
     let out = UnsafeMutableRawPointer(arena.reserve(max(service.maximumReplyByteCount, Digest.byteCount)))
     let count = service.execute(record.pointee.content, chain: chain.words.0, into: out)
     counts.requestsExecuted &+= 1
+    executedRequests &+= 1
     table.finish(clientRecord, sequence: record.pointee.sequence, reply: out, count: count)
     guard record.pointee.newestConnection != .none else { return }
     sendReply(record.pointee, (record.pointee.newestConnection, record.pointee.olderConnection), count)
+  }
+
+  private func executeReconfiguration(
+    _ record: UnsafeMutablePointer<RequestRecord>, _ clientRecord: Int
+  ) {
+    let reply = reconfigure(record.pointee.content)
+    let out = UnsafeMutableRawPointer(arena.reserve(max(MembershipChange.maximumByteCount, Digest.byteCount)))
+    reply.withUnsafeBytes { bytes in
+      if let start = bytes.baseAddress { out.copyMemory(from: start, byteCount: bytes.count) }
+    }
+    counts.requestsExecuted &+= 1
+    executedRequests &+= 1
+    table.finish(clientRecord, sequence: record.pointee.sequence, reply: out, count: reply.count)
+    guard record.pointee.newestConnection != .none else { return }
+    sendReply(record.pointee, (record.pointee.newestConnection, record.pointee.olderConnection), reply.count)
   }
 
   /// Rule (e): the session becomes current, for a client without a record in a new one; false when the table
@@ -218,21 +245,20 @@ extension Replica {
 
   // MARK: Checkpoints
 
-  /// Digests the state after `sequence` (OSDI '99 §4.3): sequence, chain, service, client table, membership;
-  /// never the PBFT view or timing.
+  /// Digests the state after `sequence` (OSDI '99 §4.3), and writes down what its period has changed.
   func takeCheckpoint(_ sequence: SequenceNumber) {
     precondition(sequence == lastExecuted, "a checkpoint is of the state just reached")
     counts.checkpointsTaken &+= 1
-    var hasher = SHA256Hasher()
-    hasher.update(bigEndian: sequence.rawValue)
-    hasher.update(chain)
-    hasher.update(service.digest())
-    hasher.update(table.digest())
-    hasher.update(bigEndian: membership.id)
-    hasher.update(bigEndian: UInt32(membership.count))
-    for replica in membership.replicas { hasher.update(bigEndian: replica.rawValue) }
-    hasher.update(bigEndian: UInt32(membership.faults))
-    hasher.update(bigEndian: membership.quorums.model.rawValue)
-    core.processEvent(.checkpointTaken(Checkpoint(sequence: sequence, digest: hasher.finalize())))
+    let header = presentHeader(changes: snapshots.changes)
+    let checkpoint = header.checkpoint
+    snapshots.taken(header, checkpoint)
+    core.processEvent(.checkpointTaken(checkpoint))
+  }
+
+  func presentHeader(changes: PlainBuffer<UInt8>?) -> StateHeader {
+    StateHeader(
+      sequence: lastExecuted, chain: chain, requests: executedRequests, service: service,
+      membership: nextMembership ?? membership,
+      clients: table.count, root: table.root(changes: changes))
   }
 }

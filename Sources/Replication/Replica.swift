@@ -1,5 +1,6 @@
 // One replica but for the world: requests and messages in, effects out. Batching around the ordering core
-// (Fabric's batch layer), the request store, the client table, execution and the services.
+// (Fabric's batch layer), the request store, the client table, execution and the services, snapshots and
+// state transfer, durable records and recovery.
 //
 // Kept true here: the same events at the same instants give the same effects, byte for byte. One event is
 // handled to completion; its effects are appended in the order in which they must happen. Confined to one
@@ -10,55 +11,29 @@ import Hashing
 import PBFT
 
 public final class Replica: EventReceiver {
-  public enum Event {
-    /// Takes part from now on. Before it, messages are rejected and requests wait.
-    case start
-    /// A client's request: screened as `.unknown`, then hashed and verified by the host, or as `.executed`.
-    case request(ArrivedRequest)
-    /// The bytes of a request that is held have come again, on this connection.
-    case resent(RequestSlot, connection: ConnectionID)
-    /// A pre-prepare with the batch that `finishBatch` gave; the batch is the replica's from now on.
-    case prePrepare(PrePrepare, from: ReplicaID)
-    /// A message of another kind, authenticated by its link.
-    case message(Message, from: ReplicaID)
-    /// A peer has sent what the host could not read or verify: only counted.
-    case invalid(Rejection, from: ReplicaID)
-    /// The host has handed over all of this turn. Batches are formed of what a whole burst has brought; so
-    /// every turn must end with it, a turn of nothing but timers as well.
-    case endOfTurn
-    /// The replica's own timers.
-    case batchTimeout
-    case requestTimeout
-    case orderingTimeout(OrderingTimer)
-  }
-
-  public enum Effect: BitwiseCopyable {
-    /// To every other replica. After a pre-prepare go its requests: `requests(of:)`.
-    case broadcast(Message)
-    case reply(Reply)
-    /// The request to every other replica, once: the primary may not have it.
-    case forward(RequestSlot)
-    case executed(SequenceNumber, view: View, requests: Int)
-    case stable(SequenceNumber)
-    /// A quorum has another state at this checkpoint: this replica's is damaged.
-    case diverged(SequenceNumber)
-    case suspected(View)
-    case viewAbandonable(View)
-    case rejected(Rejection, from: ReplicaID)
+  /// What a replica does with requests whose turn it is.
+  enum Role {
+    /// No view is in force here: they wait.
+    case waiting
+    /// Primary: they are queued for a batch.
+    case leading
+    /// Backup: they grow old.
+    case following
   }
 
   public let configuration: ReplicaConfiguration
   public let id: ReplicaID
-  public let membership: Membership
+  /// The membership in force. Changes with the effect `membershipChanged`.
+  @exclusivity(unchecked) public internal(set) var membership: Membership
 
   let timers: TimerFactory<Event>
-  let core: OrderingCore
+  @exclusivity(unchecked) var core: OrderingCore
   let store: RequestStore
   let directory: ClientDirectory
-  let table: ClientTable
+  @exclusivity(unchecked) var table: ClientTable
   let batches: BatchPool
-  let outbox = PlainBuffer<Effect>(minimumCapacity: 4_096)
-  let arena = PlainBuffer<UInt8>(minimumCapacity: 1 << 16)
+  let outbox = PlainBuffer<Effect>(minimumCapacity: 256)
+  let arena = PlainBuffer<UInt8>(minimumCapacity: 1 << 12)
   /// The primary's requests in the order of their turn.
   let queue = PlainQueue<RequestSlot>()
   /// A backup's requests in the order in which they became eligible.
@@ -67,14 +42,28 @@ public final class Replica: EventReceiver {
   let chainLinks = PlainQueue<ChainLink>()
   let batchTimer: EventTimer<Event>
   let requestTimer: EventTimer<Event>
-  let suspectTimer: EventTimer<Event>
+  let transferTimer: EventTimer<Event>
+  let servingTimer: EventTimer<Event>
+  /// By `OrderingTimer.rawValue`.
+  let orderingTimers: [EventTimer<Event>]
+  /// The state at the stable checkpoint and what later own checkpoints changed in it.
+  let snapshots: Snapshots
+  let log: DurableWriter
 
   // Exempt from exclusivity checks: no access outlives its own statement, and nothing calls back.
   @exclusivity(unchecked) var service: Service
   @exclusivity(unchecked) var chain = Digest.zero
   @exclusivity(unchecked) var lastExecuted = SequenceNumber.zero
+  /// Requests the service has executed so far, wherever that was: part of the state.
+  @exclusivity(unchecked) var executedRequests: UInt64 = 0
   @exclusivity(unchecked) var counts = ReplicaCounters()
-  /// Requests in lanes that are in no batch.
+  @exclusivity(unchecked) var role = Role.waiting
+  @exclusivity(unchecked) var isStarted = false
+  /// The membership that a RECONFIG has decided, from its execution until its checkpoint is stable.
+  @exclusivity(unchecked) var nextMembership: Membership?
+  /// False once a RECONFIG has removed this replica: it votes no more.
+  @exclusivity(unchecked) var isMember = true
+  /// Requests in lanes that are in no live batch.
   @exclusivity(unchecked) var waiting = 0
   /// Requests in `queue` that still wait; the others were executed or given up meanwhile.
   @exclusivity(unchecked) var queuedWaiting = 0
@@ -83,11 +72,33 @@ public final class Replica: EventReceiver {
   /// How many of `eligible`, from its head, have been forwarded.
   @exclusivity(unchecked) var forwardedCount = 0
   @exclusivity(unchecked) var isForwardingPaused = false
+  /// Since when the oldest request has waited for which forwarding again is timed, from when, and after how
+  /// long.
+  @exclusivity(unchecked) var forwardAgainHead = Int64.min
+  @exclusivity(unchecked) var forwardAgainBase: Int64 = 0
+  @exclusivity(unchecked) var forwardAgainDelay: Int64 = 0
   @exclusivity(unchecked) var isRequestTimerArmed = false
   /// When the last batch with a client request that was executed came, nanoseconds.
   @exclusivity(unchecked) var lastRequestExecutedAt: Int64 = 0
   /// The latest instant at which a request that has been executed became eligible here, nanoseconds.
   @exclusivity(unchecked) var latestEligibleExecuted = Int64.min / 2
+  /// What the primary of the view in force has proposed with an authenticator that is not valid here.
+  @exclusivity(unchecked) var accusation: Accusation?
+  /// Clients that f+1 replicas accuse.
+  @exclusivity(unchecked) var refusedClients: [Int32] = []
+  /// The state transfer under way.
+  @exclusivity(unchecked) var transfer: StateTransfer?
+  /// The last checkpoint each replica has vouched for, by position.
+  @exclusivity(unchecked) var vouched: [Checkpoint] = []
+  /// When a peer of another membership was last told the stable checkpoint, by the order of asking.
+  @exclusivity(unchecked) var membershipAnswers: [MembershipAnswer] = []
+  /// The durable log has grown enough for a new segment.
+  @exclusivity(unchecked) var needsSegment = false
+  @exclusivity(unchecked) var isBuildingFetched = false
+  /// A fetched state is being taken up.
+  @exclusivity(unchecked) var isInstalling = false
+  /// The statements named by effects since `effectsDone()`.
+  @exclusivity(unchecked) var namedStatements: [(StatementHandle, SignedStatement)] = []
 
   /// A replica with a fresh state, not started. Precondition: `configuration.validate()` finds nothing, `id`
   /// is in the membership, and the membership of `noops` is one replica.
@@ -111,12 +122,23 @@ public final class Replica: EventReceiver {
       capacity: configuration.maximumClients + configuration.maximumHeldRequests + 1,
       salt: configuration.lookupSalt)
     table = ClientTable(maximumClients: configuration.maximumClients)
+    // Of each number the digests its Q set may name, and the one decided; what comes early; one being built.
     batches = BatchPool(
-      capacity: configuration.logSize + 2, maximumRequests: configuration.maximumBatchRequests,
+      capacity: configuration.logSize * (ViewChange.maximumDigestsPerSequence + 3) + 64,
+      maximumRequests: configuration.maximumBatchRequests,
       maximumBytes: configuration.maximumBatchBytes)
     batchTimer = timers.createTimer()
     requestTimer = timers.createTimer()
-    suspectTimer = timers.createTimer()
+    transferTimer = timers.createTimer()
+    servingTimer = timers.createTimer()
+    orderingTimers = OrderingTimer.allCases.map { _ in timers.createTimer() }
+    snapshots = Snapshots(
+      header: StateHeader(
+        sequence: .zero, chain: .zero, requests: 0, service: service, membership: membership, clients: 0,
+        root: .zero),
+      maximumClients: configuration.maximumClients)
+    log = DurableWriter(isOn: configuration.durability != .none && configuration.consenter == .pbft)
+    vouched = Array(repeating: Checkpoint(sequence: .zero, digest: .zero), count: membership.count)
   }
 
   /// The effects of the events since `effectsDone()`, in order. Valid until the next event or
@@ -125,10 +147,12 @@ public final class Replica: EventReceiver {
     UnsafeBufferPointer(start: outbox.base, count: outbox.count)
   }
 
-  /// The host has run the effects: they and the content of their replies are forgotten.
+  /// The host has run the effects: they, the content of their replies and the bytes they name are forgotten.
   public func effectsDone() {
     outbox.removeAll()
     arena.removeAll()
+    log.removeAll()
+    if !namedStatements.isEmpty { namedStatements.removeAll() }
   }
 
   /// The bytes of a reply among `effects`. Valid until the next event or `effectsDone()`.
@@ -139,26 +163,53 @@ public final class Replica: EventReceiver {
       start: arena.base + Int(reply.contentOffset), count: Int(reply.contentCount))
   }
 
+  /// The bytes of a part of the state among `effects`. Valid as those of a reply.
+  public func stateBytes(_ excerpt: StateExcerpt) -> UnsafeRawBufferPointer {
+    precondition(excerpt.contentOffset + excerpt.contentCount <= arena.count, "the part is of this turn")
+    return UnsafeRawBufferPointer(start: arena.base + excerpt.contentOffset, count: excerpt.contentCount)
+  }
+
+  /// The bytes of a `persist` effect. Valid as those of a reply.
+  public func durableBytes(offset: Int, count: Int) -> UnsafeRawBufferPointer {
+    log.bytes(offset: offset, count: count)
+  }
+
+  /// Takes a signed statement whose signatures the host has verified, its own and those embedded, for the
+  /// `.message` that names it, given next.
+  public func admit(_ statement: SignedStatement) -> StatementHandle { core.admit(statement) }
+
+  /// The statement that an effect names, until `effectsDone()`.
+  public func statement(_ handle: StatementHandle) -> SignedStatement {
+    for (named, statement) in namedStatements where named == handle { return statement }
+    return core.statement(handle)
+  }
+
   /// Handles one event to completion. Never returns another event.
   @discardableResult
   public func processEvent(_ event: Event) -> Event? {
     switch event {
-    case .start:
-      lastRequestExecutedAt = timers.now.nanoseconds
-      core.processEvent(.start)
-      settle()
+    case .start(let recovering):
+      start(recovering: recovering)
     case .request(let request):
       receive(request)
       if queuedWaiting >= configuration.batchSize { settle() }
     case .resent(let slot, let connection):
       receiveAgain(slot, connection)
-    case .prePrepare(let prePrepare, let sender):
-      receive(prePrepare, from: sender)
-    case .message(.prePrepare(let prePrepare), let sender):
+    case .prePrepare(let prePrepare, let sender), .message(.prePrepare(let prePrepare), let sender):
       receive(prePrepare, from: sender)
     case .message(let message, let sender):
-      core.processEvent(.message(message, from: sender))
+      receive(message, from: sender)
+    case .fetchedBatch(let digest, let batch, let sender):
+      receive(digest, batch, from: sender)
+    case .statePart(let part, let sender):
+      receive(part, from: sender)
+    case .signed(let handle, let signature):
+      core.processEvent(.signed(handle, signature))
       settle()
+    case .accuse(let client, let view, let sequence, let sender):
+      accuse(client, view: view, sequence: sequence, from: sender)
+    case .otherMembership(let other, let sender):
+      receiveOfMembership(other, from: sender)
     case .invalid(let rejection, let sender):
       reject(rejection, from: sender)
     case .endOfTurn:
@@ -169,25 +220,45 @@ public final class Replica: EventReceiver {
     case .requestTimeout:
       checkDeadlines()
     case .orderingTimeout(let timer):
+      guard isMember else { break }
       core.processEvent(.timeout(timer))
       settle()
+    case .transferTimeout:
+      transferTimedOut()
+      settle()
+    case .servingTimeout:
+      snapshots.dropServed()
     }
     return nil
   }
 
   public var counters: ReplicaCounters { counts }
 
+  /// The last executed batch and the digest chain after it. Allocates nothing.
+  public var lastLink: ChainLink { ChainLink(sequence: lastExecuted, digest: chain) }
+
+  /// The view in force, or the one being changed to.
+  public var view: View { core.view }
+
+  /// Whether the state may be read: not while a newer one is being fetched (Fabric's `invalidateState`).
+  public var isStateValid: Bool { transfer == nil }
+
+  /// Whether a batch with this digest is held; for a host that would otherwise read one it does not need.
+  public func holdsBatch(_ digest: Digest) -> Bool { batches.find(digest) != nil }
+
   /// Where the replica stands. Allocates; not for every turn.
   public var status: ReplicaStatus {
     ReplicaStatus(
-      id: id, membershipID: membership.id, view: core.view, isActive: core.isActive,
-      isPrimary: core.isPrimary,
-      isSuspecting: core.isSuspecting, isViewAbandonable: core.isViewAbandonable, lastExecuted: lastExecuted,
-      executedRequests: counts.requestsExecuted, stableCheckpoint: core.stableCheckpoint,
+      id: id, membershipID: membership.id, isMember: isMember, view: core.view, isActive: core.isActive,
+      isPrimary: core.isPrimary, isSuspecting: core.isSuspecting, pendingView: core.pendingView,
+      isRecovering: core.isRecovering, isTransferring: transfer != nil, lastExecuted: lastExecuted,
+      executedRequests: executedRequests, stableCheckpoint: core.stableCheckpoint,
       certifiedCheckpoint: core.certifiedCheckpoint, chain: chain,
       recentChain: (0..<chainLinks.count).map { chainLinks[$0] }, clients: table.count,
       storedRequests: waiting,
-      heldRequests: store.held, heldBytes: store.heldBytes, counters: counts)
+      heldRequests: store.held, heldBytes: store.heldBytes, heldBatches: batches.used,
+      refusedClients: refusedClients.count, logSegment: log.segment, logBytes: log.bytesInSegment,
+      counters: counts)
   }
 
   @inline(__always)
@@ -198,43 +269,14 @@ public final class Replica: EventReceiver {
     emit(.rejected(rejection, from: sender))
   }
 
-  /// Runs what the core asks for, and lets it propose what has become full or possible meanwhile.
-  func settle() {
-    runOrdering()
-    while queuedWaiting >= configuration.batchSize, canPropose {
-      proposeBatch()
-      runOrdering()
-    }
-  }
-
-  /// Runs the core's effects in their order.
-  func runOrdering() {
-    while let effect = core.takeEffect() {
-      switch effect {
-      case .broadcast(let message):
-        emit(.broadcast(message))
-      case .execute(let sequence, let view, let digest, let batch):
-        execute(sequence, view: view, digest: digest, batch: batch)
-      case .takeCheckpoint(let sequence):
-        takeCheckpoint(sequence)
-      case .discard(let batch):
-        discard(batch)
-      case .stable(let checkpoint):
-        counts.checkpointsStable &+= 1
-        emit(.stable(checkpoint.sequence))
-      case .diverged(let checkpoint):
-        counts.checkpointsDiverged &+= 1
-        emit(.diverged(checkpoint.sequence))
-      case .suspected(let view):
-        counts.viewsSuspected &+= 1
-        emit(.suspected(view))
-      case .viewAbandonable(let view):
-        emit(.viewAbandonable(view))
-      case .startTimer(.suspectResend, let nanoseconds):
-        suspectTimer.reset(afterNanoseconds: nanoseconds, event: .orderingTimeout(.suspectResend))
-      case .rejected(let rejection, let sender):
-        reject(rejection, from: sender)
-      }
-    }
+  private func start(recovering: Bool) {
+    precondition(!isStarted, "a replica starts once")
+    isStarted = true
+    lastRequestExecutedAt = timers.now.nanoseconds
+    log.isRecovering = recovering
+    beginSegment()
+    core.processEvent(.start(recovering: recovering))
+    assumeRole()
+    settle()
   }
 }

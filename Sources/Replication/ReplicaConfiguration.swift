@@ -10,6 +10,34 @@ public enum Consenter: Hashable, Sendable {
   case noops
 }
 
+/// What a replica keeps on disk (decision record 18).
+public enum Durability: String, CaseIterable, Hashable, Sendable {
+  /// Nothing: what it may have voted is lost with the process.
+  case none
+  /// Records are written, and nothing waits for the disk: they survive the process, not the machine.
+  case async
+  /// Records are on disk before what they cover leaves the replica.
+  case sync
+}
+
+/// The 16 bytes that tell clusters apart.
+public struct ClusterIdentity: Hashable, Sendable, BitwiseCopyable {
+  public var high: UInt64
+  public var low: UInt64
+
+  public init(high: UInt64, low: UInt64) {
+    self.high = high
+    self.low = low
+  }
+
+  /// The first 16 bytes, big-endian. Precondition: they are there.
+  public init(bytes: UnsafeRawBufferPointer) {
+    precondition(bytes.count >= 16)
+    high = UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self))
+    low = UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
+  }
+}
+
 public struct ReplicaConfiguration: Hashable, Sendable {
   public var consenter = Consenter.pbft
   /// Requests that make a batch full.
@@ -43,6 +71,31 @@ public struct ReplicaConfiguration: Hashable, Sendable {
   /// Makes the places of clients in the local look-up table unforeseeable; never visible outside. A host
   /// that faces strangers draws it from the system's entropy.
   public var lookupSalt: UInt64 = 0
+  /// How long a quorum that asked for a view waits for its NEW-VIEW; doubled once per failed view (Fabric
+  /// `general.timeout.viewchange`).
+  public var viewChangeTimeoutNanoseconds: Int64 = 2_000_000_000
+  /// First delay before the own VIEW-CHANGE is sent again (Fabric `general.timeout.resendviewchange`).
+  public var viewChangeResendNanoseconds: Int64 = 2_000_000_000
+  /// An idle primary orders a null request so often; 0 = never (Fabric `general.timeout.nullrequest`).
+  public var nullRequestNanoseconds: Int64 = 0
+  /// Checkpoint periods per view, after which the next replica is primary; 0 = no rotation (Fabric
+  /// `general.viewchangeperiod`).
+  public var viewChangePeriod = 0
+  /// How long something unfinished may stand still before the others are asked; nil = an eighth of the
+  /// request timeout, at least 10 ms, at most 500 ms.
+  public var healingNanoseconds: Int64?
+  /// First delay before the own SUSPECT is sent again; nil = half the request timeout, at least half a
+  /// second.
+  public var suspectResendNanoseconds: Int64?
+  /// How long a donor may take for a part of its state; nil = half the request timeout, at least 50 ms, at
+  /// most 2 s.
+  public var stateTransferTimeoutNanoseconds: Int64?
+  /// What a replica keeps on disk, and when.
+  public var durability = Durability.none
+  /// The cluster that durable records name: 16 bytes.
+  public var cluster = ClusterIdentity(high: 0, low: 0)
+  /// The client whose RECONFIG requests are executed; nil = nobody's.
+  public var administrator: Int32?
 
   public init() {}
 
@@ -73,6 +126,24 @@ public struct ReplicaConfiguration: Hashable, Sendable {
     check(maximumHeldBytes >= maximumBatchBytes, "bytes held must have room for one batch")
     check((1...32).contains(maximumOutstandingPerClient), "outstanding requests per client must be 1...32")
     check((1...1 << 24).contains(maximumClients), "clients must be 1...2^24")
+    let delays = 1...longest
+    check(
+      delays.contains(viewChangeTimeoutNanoseconds), "view change timeout must be above 0 and at most 1 day")
+    check(
+      delays.contains(viewChangeResendNanoseconds),
+      "view change resend timeout must be above 0 and at most 1 day")
+    check((0...longest).contains(nullRequestNanoseconds), "null request timeout must be 0...1 day")
+    check((0...1 << 20).contains(viewChangePeriod), "view change period must be 0...2^20 checkpoint periods")
+    check(
+      healingNanoseconds.map(delays.contains) ?? true, "healing delay must be above 0 and at most 1 day")
+    check(
+      suspectResendNanoseconds.map(delays.contains) ?? true,
+      "suspect resend delay must be above 0 and at most 1 day")
+    check(
+      stateTransferTimeoutNanoseconds.map(delays.contains) ?? true,
+      "state transfer timeout must be above 0 and at most 1 day")
+    check(
+      consenter == .pbft || administrator == nil, "noops has one replica and no administrator")
     return problems
   }
 
@@ -82,6 +153,20 @@ public struct ReplicaConfiguration: Hashable, Sendable {
   var ordering: OrderingConfiguration {
     OrderingConfiguration(
       checkpointPeriod: UInt64(checkpointPeriod), logMultiplier: UInt64(logMultiplier),
-      suspectResendNanoseconds: max(requestTimeoutNanoseconds, 1_000_000_000) / 2)
+      suspectResendNanoseconds: suspectResendNanoseconds ?? max(requestTimeoutNanoseconds, 1_000_000_000) / 2,
+      viewChangeTimeoutNanoseconds: viewChangeTimeoutNanoseconds,
+      viewChangeResendNanoseconds: viewChangeResendNanoseconds, healingNanoseconds: healingInterval,
+      nullRequestNanoseconds: nullRequestNanoseconds, requestTimeoutNanoseconds: requestTimeoutNanoseconds,
+      viewChangePeriod: UInt64(viewChangePeriod))
+  }
+
+  /// `healingNanoseconds`, or what follows from the request timeout.
+  public var healingInterval: Int64 {
+    healingNanoseconds ?? min(max(requestTimeoutNanoseconds / 8, 10_000_000), 500_000_000)
+  }
+
+  /// `stateTransferTimeoutNanoseconds`, or what follows from the request timeout.
+  public var stateTransferTimeout: Int64 {
+    stateTransferTimeoutNanoseconds ?? min(max(requestTimeoutNanoseconds / 2, 50_000_000), 2_000_000_000)
   }
 }

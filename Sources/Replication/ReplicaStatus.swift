@@ -36,6 +36,28 @@ public struct ReplicaCounters: Hashable, Sendable {
   public var checkpointsDiverged: UInt64 = 0
   /// Views whose primary this replica has suspected.
   public var viewsSuspected: UInt64 = 0
+  /// Views left, and views entered after the first.
+  public var viewsLeft: UInt64 = 0
+  public var viewChanges: UInt64 = 0
+  /// Batches asked for by digest, those that came, and those sent to others.
+  public var batchesWanted: UInt64 = 0
+  public var batchesFetched: UInt64 = 0
+  public var batchesServed: UInt64 = 0
+  /// State transfers begun and ended; donors given up for what they sent, and for their silence.
+  public var transfersBegun: UInt64 = 0
+  public var transfersEnded: UInt64 = 0
+  public var donorsWrong: UInt64 = 0
+  public var donorsSilent: UInt64 = 0
+  /// Parts of the own state sent to others.
+  public var statePartsServed: UInt64 = 0
+  public var membershipChanges: UInt64 = 0
+  public var reconfigurationsRefused: UInt64 = 0
+  /// Batches of the primary not taken because an authenticator in them is not valid here.
+  public var batchesAccused: UInt64 = 0
+  /// Records written for the durable log, their bytes, and segments begun.
+  public var recordsPersisted: UInt64 = 0
+  public var bytesPersisted: UInt64 = 0
+  public var segmentsBegun: UInt64 = 0
 
   public init() {}
 
@@ -56,14 +78,22 @@ public struct ChainLink: Hashable, Sendable, BitwiseCopyable {
 public struct ReplicaStatus: Hashable, Sendable {
   public var id: ReplicaID
   public var membershipID: Int32
+  /// False once a RECONFIG has removed it.
+  public var isMember: Bool
+  /// The view in force, or the one being changed to.
   public var view: View
-  /// Whether it votes in its view.
+  /// Whether the view is in force here.
   public var isActive: Bool
   public var isPrimary: Bool
   public var isSuspecting: Bool
-  /// Whether a quorum suspects the primary of the view.
-  public var isViewAbandonable: Bool
+  /// The view being changed to; nil when one is in force.
+  public var pendingView: View?
+  /// Whether it abstains because it has lost what it may have voted.
+  public var isRecovering: Bool
+  /// Whether it is fetching a state from others.
+  public var isTransferring: Bool
   public var lastExecuted: SequenceNumber
+  /// Requests the service has executed since the beginning, here or, before a state transfer, elsewhere.
   public var executedRequests: UInt64
   public var stableCheckpoint: Checkpoint
   /// The highest checkpoint a quorum vouches for; above `lastExecuted` the replica is behind.
@@ -77,5 +107,12 @@ public struct ReplicaStatus: Hashable, Sendable {
   public var storedRequests: Int
   public var heldRequests: Int
   public var heldBytes: Int
+  /// Batches held: live ones, and those of earlier views that this replica has vouched for.
+  public var heldBatches: Int
+  /// Clients refused because f+1 replicas accuse them.
+  public var refusedClients: Int
+  /// The durable log's segment and its bytes so far; 0 without one.
+  public var logSegment: UInt64
+  public var logBytes: Int
   public var counters: ReplicaCounters
 }

@@ -23,12 +23,23 @@ struct SlotHeader: BitwiseCopyable {
   var references: Int32 = 0
   /// The client's lane; -1 once that can be found by the client alone.
   var lane: Int32 = -1
-  /// The next free slot with a block of this size.
-  var nextFree: UInt32 = .max
+  /// While free: the next free slot with a block of this size. While held: the number of its arrival.
+  var link: UInt32 = .max
   /// Tells two requests apart that had the same slot.
   var generation: UInt32 = 0
+  /// References of batches that the view in force will not decide.
+  var dead: Int32 = 0
   var sizeClass: UInt8 = 0
   var flags: SlotFlags = []
+
+  /// Whether a batch that the view in force may decide holds it.
+  @inline(__always)
+  var isInLiveBatch: Bool {
+    references &- dead &- Int32(flags.rawValue & 1) &- Int32((flags.rawValue &>> 1) & 1) > 0
+  }
+
+  /// The number of its arrival; wraps.
+  var order: UInt32 { link }
 }
 
 struct RequestRecord: BitwiseCopyable {
@@ -65,6 +76,8 @@ final class RequestStore {
   private let free: UnsafeMutablePointer<UInt32>
   @exclusivity(unchecked) private var created = 0
   @exclusivity(unchecked) private(set) var held = 0
+  /// Requests that have come so far; wraps.
+  @exclusivity(unchecked) private(set) var arrivals: UInt32 = 0
   /// Bytes of blocks in use, and of all blocks.
   @exclusivity(unchecked) private(set) var heldBytes = 0
   @exclusivity(unchecked) private var allocatedBytes = 0
@@ -92,7 +105,7 @@ final class RequestStore {
     let index: Int
     if free[sizeClass] != .max {
       index = Int(free[sizeClass])
-      free[sizeClass] = headers[index].pointee.nextFree
+      free[sizeClass] = headers[index].pointee.link
     } else {
       guard let made = makeSlot(sizeClass) else { return nil }
       index = made
@@ -102,6 +115,9 @@ final class RequestStore {
     header.pointee.lane = lane
     header.pointee.generation &+= 1
     header.pointee.flags = []
+    header.pointee.dead = 0
+    header.pointee.link = arrivals
+    arrivals &+= 1
     let record = records[index]
     let block = record.pointee.block.unsafelyUnwrapped
     if let data = request.data.baseAddress { block.copyMemory(from: data, byteCount: request.data.count) }
@@ -131,13 +147,18 @@ final class RequestStore {
     header.pointee.references &-= 1
     guard header.pointee.references == 0 else { return -1 }
     let sizeClass = Int(header.pointee.sizeClass)
-    header.pointee.nextFree = free[sizeClass]
+    header.pointee.link = free[sizeClass]
     free[sizeClass] = slot.rawValue
     held &-= 1
     heldBytes &-= 1 &<< sizeClass
     let lane = header.pointee.lane
     header.pointee.lane = -1
     return lane
+  }
+
+  /// Forgets which batches are dead.
+  func clearDeadReferences() {
+    for index in 0..<created { headers[index].pointee.dead = 0 }
   }
 
   /// Whether the slot names a request.
@@ -164,7 +185,7 @@ final class RequestStore {
     let index: Int
     if free[blockless] != .max {
       index = Int(free[blockless])
-      free[blockless] = headers[index].pointee.nextFree
+      free[blockless] = headers[index].pointee.link
     } else {
       index = created
       headers.reach(index, filling: SlotHeader())
@@ -181,11 +202,11 @@ final class RequestStore {
   private func freeIdleBlock() -> Bool {
     for sizeClass in 0..<RequestStore.classes where free[sizeClass] != .max {
       let index = Int(free[sizeClass])
-      free[sizeClass] = headers[index].pointee.nextFree
+      free[sizeClass] = headers[index].pointee.link
       records[index].pointee.block?.deallocate()
       records[index].pointee.block = nil
       allocatedBytes -= 1 << sizeClass
-      headers[index].pointee.nextFree = free[blockless]
+      headers[index].pointee.link = free[blockless]
       free[blockless] = UInt32(index)
       return true
     }

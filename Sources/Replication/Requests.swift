@@ -22,9 +22,9 @@ public enum RequestKind: UInt8, Hashable, Sendable, BitwiseCopyable {
   case unorderedHashed = 6
   case orderedHashed = 7
 
-  /// Whether the service executes it in the total order.
+  /// Whether it has a place in the total order.
   @inlinable
-  public var isOrdered: Bool { self == .ordered || self == .orderedHashed }
+  public var isOrdered: Bool { self == .ordered || self == .orderedHashed || self == .reconfigure }
 
   /// Whether only `replyServer` answers with the content and all others with its SHA-256.
   @inlinable
@@ -102,7 +102,7 @@ public enum Screening {
 public enum Refusal: UInt8, Hashable, Sendable, CaseIterable {
   /// Unordered requests are off (`readOnlyRequests`).
   case unorderedDisabled
-  /// Reconfiguration requests are not executed by this replica.
+  /// Reconfiguration requests are the administrator's alone.
   case reconfigurationUnsupported
   case negativeSequence
   /// The client has begun a newer session.
@@ -121,6 +121,12 @@ public enum Refusal: UInt8, Hashable, Sendable, CaseIterable {
   case tooLarge
   /// The client knows a newer membership than this replica.
   case membershipAhead
+  /// f+1 replicas accuse the client of authenticators that only some replicas find valid.
+  case clientAccused
+  /// This replica is no longer in the membership.
+  case notAMember
+  /// The state is being fetched from other replicas and is not read meanwhile.
+  case stateInvalid
 }
 
 /// One reply; its content is read with `Replica.replyContent(_:)`.

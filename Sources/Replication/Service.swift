@@ -66,6 +66,65 @@ public enum Service: Hashable, Sendable {
     }
   }
 
+  // MARK: State transfer
+
+  /// The state is being replaced: reads may not be answered from it (Fabric's `invalidateState`).
+  mutating func invalidateState() { setValid(false) }
+
+  /// The state is that of the checkpoint just installed (Fabric's `validateState`).
+  mutating func validateState() { setValid(true) }
+
+  private mutating func setValid(_ isValid: Bool) {
+    switch self {
+    case .log(var log):
+      log.isStateValid = isValid
+      self = .log(log)
+    case .counter(var counter):
+      counter.isStateValid = isValid
+      self = .counter(counter)
+    case .null: break
+    }
+  }
+
+  /// The state as bytes: kind u8, then what the digest covers.
+  var encodedState: [UInt8] {
+    var output: [UInt8] = []
+    switch self {
+    case .log(let log):
+      output.put(UInt8(0))
+      output.put(log.position)
+      output.put(UInt64(bigEndian: log.chain))
+    case .counter(let counter):
+      output.put(UInt8(1))
+      output.put(counter.value)
+    case .null: output.put(UInt8(2))
+    }
+    return output
+  }
+
+  /// Takes a state that `encodedState` has written; false, and unchanged, when the bytes are no state of
+  /// this service.
+  mutating func install(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    var reader = ByteReader(bytes)
+    guard let kind = reader.integer(UInt8.self) else { return false }
+    switch (self, kind) {
+    case (.log(var log), 0):
+      guard let position = reader.integer(UInt64.self), let chain = reader.integer(UInt64.self),
+        reader.isAtEnd
+      else { return false }
+      log.position = position
+      log.chain = chain.bigEndian
+      self = .log(log)
+    case (.counter(var counter), 1):
+      guard let value = reader.integer(Int32.self), reader.isAtEnd else { return false }
+      counter.value = value
+      self = .counter(counter)
+    case (.null, 2): return reader.isAtEnd
+    default: return false
+    }
+    return true
+  }
+
   /// The digest of the service's state.
   func digest() -> Digest {
     var hasher = SHA256Hasher()
@@ -94,6 +153,8 @@ public struct LogService: Hashable, Sendable {
   public internal(set) var position: UInt64 = 0
   /// The first eight bytes, in memory order, of the chain with the batch of the last request appended.
   var chain: UInt64 = 0
+  /// Whether the state may be read: not while a newer one is being fetched.
+  public internal(set) var isStateValid = true
 
   init(fillerByteCount: Int) { self.fillerByteCount = fillerByteCount }
 
@@ -124,6 +185,8 @@ public struct CounterService: Hashable, Sendable {
   public static let replyByteCount = 4
 
   public internal(set) var value: Int32 = 0
+  /// Whether the state may be read: not while a newer one is being fetched.
+  public internal(set) var isStateValid = true
 
   init() {}
 

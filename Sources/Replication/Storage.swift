@@ -7,10 +7,12 @@ struct ChunkedTable<Element: BitwiseCopyable> {
   private let chunks: UnsafeMutablePointer<UnsafeMutablePointer<Element>?>
   private let chunkCount: Int
   private let perItem: Int
+  private let capacity: Int
 
   init(capacity: Int, perItem: Int = 1) {
     chunkCount = (capacity + 1_023) >> 10
     self.perItem = perItem
+    self.capacity = capacity
     chunks = .allocate(capacity: max(1, chunkCount))
     chunks.initialize(repeating: nil, count: max(1, chunkCount))
   }
@@ -30,8 +32,10 @@ struct ChunkedTable<Element: BitwiseCopyable> {
   @inline(never)
   private func addChunk(_ index: Int, _ element: Element) {
     precondition(index < chunkCount, "the table is bounded")
-    let chunk = UnsafeMutablePointer<Element>.allocate(capacity: 1_024 * perItem)
-    chunk.initialize(repeating: element, count: 1_024 * perItem)
+    // A small table is no larger than it needs to be, but for whole nodes of a tree.
+    let items = min(1_024, (capacity - index * 1_024 + 15) & ~15)
+    let chunk = UnsafeMutablePointer<Element>.allocate(capacity: items * perItem)
+    chunk.initialize(repeating: element, count: items * perItem)
     chunks[index] = chunk
   }
 
@@ -134,6 +138,9 @@ final class PlainBuffer<Element: BitwiseCopyable> {
   @inline(__always)
   func commit(_ extra: Int) { count &+= extra }
 
+  /// Removes what is beyond the first `kept`.
+  func truncate(to kept: Int) { count = min(count, kept) }
+
   @inline(__always)
   func removeAll() { count = 0 }
 
@@ -145,5 +152,32 @@ final class PlainBuffer<Element: BitwiseCopyable> {
     base.deallocate()
     base = larger
     capacity = enlarged
+  }
+}
+
+extension PlainBuffer where Element == UInt8 {
+  /// All bytes; valid until the next one is appended.
+  var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+
+  /// Appends a value in memory order.
+  @inline(__always)
+  func put<Value: BitwiseCopyable>(_ value: Value) {
+    UnsafeMutableRawPointer(reserve(MemoryLayout<Value>.size)).storeBytes(of: value, as: Value.self)
+    commit(MemoryLayout<Value>.size)
+  }
+
+  @inline(__always)
+  func put(bigEndian value: some FixedWidthInteger & BitwiseCopyable) { put(value.bigEndian) }
+
+  /// Appends bytes, and zeros if they are fewer than `minimum`.
+  @inline(__always)
+  func put(_ content: UnsafeRawBufferPointer, paddedTo minimum: Int = 0) {
+    let size = max(content.count, minimum)
+    let place = UnsafeMutableRawPointer(reserve(size))
+    if let start = content.baseAddress { place.copyMemory(from: start, byteCount: content.count) }
+    if size > content.count {
+      (place + content.count).initializeMemory(as: UInt8.self, repeating: 0, count: size - content.count)
+    }
+    commit(size)
   }
 }

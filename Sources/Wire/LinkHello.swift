@@ -12,7 +12,7 @@ public struct LinkHello: Hashable, Sendable {
   /// "MSTR".
   static let mark: UInt32 = 0x4d53_5452
   /// Version of hello and messages; replicas of different versions do not talk.
-  public static let version: UInt16 = 1
+  public static let version: UInt16 = 2
   /// Bytes on the wire.
   public static let byteCount = 64
 
@@ -79,14 +79,12 @@ public struct LinkHello: Hashable, Sendable {
       authentication: authentication)
   }
 
-  /// Checks a peer's hello against our own and against the replica that we meant to reach.
+  /// Checks a peer's hello against our own and against the replica that we meant to reach. Another membership is no
+  /// reason to refuse: one of the two has to hear of the newer one.
   ///
   /// - Parameter expected: the replica connected to; nil where the peer connected to us.
   public func check(from peer: LinkHello, expected: ReplicaID?) throws(LinkError) {
     guard peer.cluster == cluster else { throw .helloCluster }
-    guard peer.membershipID == membershipID else {
-      throw .helloMembership(peer.membershipID, expected: membershipID)
-    }
     guard peer.replica != replica, expected == nil || peer.replica == expected else {
       throw .helloReplica(peer.replica.rawValue)
     }

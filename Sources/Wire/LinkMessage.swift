@@ -2,8 +2,17 @@
 //
 //   prePrepare  view u64 | sequence u64 | digest 32 | count u32 | count requests
 //   prepare     view u64 | sequence u64 | digest 32          commit  the same
-//   checkpoint  sequence u64 | digest 32                     suspect view u64
+//   checkpoint  sequence u64 | digest 32
+//   suspect     view u64 | 1 u8 and client i32 accused, or five zero bytes
 //   forward     one request
+//   viewChange  length u32 | signed statement (`StatementCoding`)          newView  the same
+//   status      view u64 | flags u8 (1 active, 2 recovering, 4 asks) | stable u64 | prepared u64 | executed u64
+//   executed    sequence u64 | digest 32
+//   fetchBatch  digest 32
+//   fetchState  checkpoint sequence u64 | checkpoint digest 32 | position u64
+//   batch       digest 32 | count u32 | count requests
+//   statePart   checkpoint sequence u64 | checkpoint digest 32 | position u64 | next u64 | length u32 | bytes
+//   membership  id i32: what follows on this link is of this membership, until another is named
 //   request     data length u32 | authenticator length u32 | data | authenticator
 //
 // All integers are big-endian. The batch handle of a pre-prepare is local and never written.
@@ -18,15 +27,30 @@ public enum LinkMessageType: UInt8, CaseIterable, Sendable {
   case checkpoint = 4
   case suspect = 5
   case forward = 6
+  case viewChange = 7
+  case newView = 8
+  case status = 9
+  case executed = 10
+  case fetchBatch = 11
+  case fetchState = 12
+  case batch = 13
+  case statePart = 14
+  case membership = 15
 
-  /// Bytes of the fields after the type byte, without the requests.
+  /// Bytes of the fields after the type byte, without requests, statement or state.
   @usableFromInline var fixedByteCount: Int {
     switch self {
     case .prePrepare: 52
     case .prepare, .commit: 48
-    case .checkpoint: 40
-    case .suspect: 8
+    case .checkpoint, .executed: 40
+    case .suspect: 13
     case .forward: 0
+    case .viewChange, .newView, .membership: 4
+    case .status: 33
+    case .fetchBatch: 32
+    case .fetchState: 48
+    case .batch: 36
+    case .statePart: 60
     }
   }
 }
@@ -82,6 +106,33 @@ public struct LinkPrePrepare {
   }
 }
 
+/// A statement as it arrived: its bytes are there, and nothing about them has been believed yet.
+public struct LinkStatement {
+  /// A view change or a new view.
+  public let type: LinkMessageType
+  /// What `StatementCoding.decode` reads.
+  public let bytes: UnsafeRawBufferPointer
+}
+
+/// A batch that was asked for by its digest, as it arrived.
+public struct LinkBatch {
+  /// What the sender says it is; decided by the requests.
+  public let digest: Digest
+  public let requests: LinkRequests
+}
+
+/// A part of a donor's state, as it arrived.
+public struct LinkStatePart {
+  public let checkpoint: Checkpoint
+  public let position: UInt64
+  /// Where the next part begins; 0 after the last.
+  public let next: UInt64
+  public let bytes: UnsafeRawBufferPointer
+
+  /// The largest part that is sent, in bytes; the reader takes up to four times as many.
+  public static let maximumByteCount = 256 << 10
+}
+
 /// A message of a link body.
 public enum LinkMessage {
   case prePrepare(LinkPrePrepare)
@@ -91,6 +142,16 @@ public enum LinkMessage {
   case suspect(Suspect)
   /// A request that a backup passes on to all replicas when half of its timeout is over.
   case forward(LinkRequest)
+  /// A view change or a new view, to be decoded and verified.
+  case statement(LinkStatement)
+  case status(Status)
+  case executed(Executed)
+  case fetchBatch(Digest)
+  case fetchState(StateQuery)
+  case batch(LinkBatch)
+  case statePart(LinkStatePart)
+  /// What follows is of the membership with this id.
+  case membership(Int32)
 }
 
 /// Reads the messages of a body in place, each checked before it is handed out. After a malformed one the reader
@@ -99,6 +160,9 @@ public struct LinkBodyReader {
   private var rest: UnsafeRawBufferPointer
 
   public init(_ body: UnsafeRawBufferPointer) { rest = body }
+
+  /// Bytes that have not been read.
+  public var remainingByteCount: Int { rest.count }
 
   /// What comes next in the body.
   public enum Step {
@@ -147,7 +211,11 @@ public struct LinkBodyReader {
       message = .checkpoint(
         Checkpoint(sequence: SequenceNumber(rawValue: fields.bigEndian(0)), digest: fields.digest(8)))
     case .suspect:
-      message = .suspect(Suspect(view: View(rawValue: fields.bigEndian(0))))
+      let hasAccused = fields.load(fromByteOffset: 8, as: UInt8.self)
+      let client: Int32 = fields.bigEndian(9)
+      guard hasAccused == 1 || (hasAccused == 0 && client == 0) else { return .malformed(.field(type)) }
+      message = .suspect(
+        Suspect(view: View(rawValue: fields.bigEndian(0)), accused: hasAccused == 1 ? client : nil))
     case .forward:
       let bytes = UnsafeRawBufferPointer(rebasing: rest[taken...])
       switch byteCount(ofRequests: 1, in: bytes, type: type) {
@@ -158,6 +226,54 @@ public struct LinkBodyReader {
         guard let request = requests.next() else { return .malformed(.truncated(type)) }
         message = .forward(request)
       }
+    case .viewChange, .newView:
+      let byteCount = Int(fields.bigEndian(0, as: UInt32.self))
+      guard rest.count - taken >= byteCount else { return .malformed(.truncated(type)) }
+      message = .statement(
+        LinkStatement(
+          type: type, bytes: UnsafeRawBufferPointer(rebasing: rest[taken..<taken + byteCount])))
+      taken += byteCount
+    case .status:
+      let flags = fields.load(fromByteOffset: 8, as: UInt8.self)
+      guard flags < 8 else { return .malformed(.field(type)) }
+      message = .status(
+        Status(
+          view: View(rawValue: fields.bigEndian(0)), isActive: flags & 1 != 0, isRecovering: flags & 2 != 0,
+          asks: flags & 4 != 0, stable: SequenceNumber(rawValue: fields.bigEndian(9)),
+          prepared: SequenceNumber(rawValue: fields.bigEndian(17)),
+          executed: SequenceNumber(rawValue: fields.bigEndian(25))))
+    case .executed:
+      message = .executed(
+        Executed(sequence: SequenceNumber(rawValue: fields.bigEndian(0)), digest: fields.digest(8)))
+    case .fetchBatch:
+      message = .fetchBatch(fields.digest(0))
+    case .fetchState:
+      message = .fetchState(
+        StateQuery(checkpoint: fields.checkpoint(0), position: fields.bigEndian(40)))
+    case .batch:
+      let count = Int(fields.bigEndian(32, as: UInt32.self))
+      let requests = UnsafeRawBufferPointer(rebasing: rest[taken...])
+      switch byteCount(ofRequests: count, in: requests, type: type) {
+      case .failure(let error): return .malformed(error)
+      case .success(let byteCount):
+        taken += byteCount
+        message = .batch(
+          LinkBatch(
+            digest: fields.digest(0),
+            requests: LinkRequests(
+              count: count, checkedBytes: UnsafeRawBufferPointer(rebasing: requests[..<byteCount]))))
+      }
+    case .statePart:
+      let byteCount = Int(fields.bigEndian(56, as: UInt32.self))
+      guard byteCount <= 4 * LinkStatePart.maximumByteCount else { return .malformed(.field(type)) }
+      guard rest.count - taken >= byteCount else { return .malformed(.truncated(type)) }
+      message = .statePart(
+        LinkStatePart(
+          checkpoint: fields.checkpoint(0), position: fields.bigEndian(40), next: fields.bigEndian(48),
+          bytes: UnsafeRawBufferPointer(rebasing: rest[taken..<taken + byteCount])))
+      taken += byteCount
+    case .membership:
+      message = .membership(fields.bigEndian(0))
     }
     rest = UnsafeRawBufferPointer(rebasing: rest[taken...])
     return .message(message)
@@ -187,5 +303,10 @@ extension UnsafeRawPointer {
   /// The 32 bytes `offset` bytes further. Precondition, unchecked: they are readable.
   func digest(_ offset: Int) -> Digest {
     Digest(bytes: UnsafeRawBufferPointer(start: self + offset, count: Digest.byteCount))
+  }
+
+  /// The 40 bytes of a checkpoint `offset` bytes further. Precondition, unchecked: they are readable.
+  func checkpoint(_ offset: Int) -> Checkpoint {
+    Checkpoint(sequence: SequenceNumber(rawValue: bigEndian(offset)), digest: digest(offset + 8))
   }
 }

@@ -1,5 +1,7 @@
 // What can be wrong with bytes from a peer, as values: a malformed input is an answer, never a trap and never text.
 
+import Hashing
+
 /// Why a client frame is malformed: its connection is closed, since the start of the next frame cannot be trusted.
 public enum WireError: Error, Hashable, Sendable {
   /// `len` is negative, too small for the smallest message, or above `ClientFrame.hardLimit`.
@@ -42,14 +44,16 @@ public enum LinkError: Error, Hashable, Sendable {
   case truncated(LinkMessageType)
   /// A request inside a message of this type has data that is not a client's message.
   case request(LinkMessageType, WireError)
+  /// A message of this type has a field with a value that nothing means.
+  case field(LinkMessageType)
+  /// A statement whose bytes are none.
+  case statement(StatementError)
   /// The hello does not begin with Muster's mark.
   case helloMark(UInt32)
   /// The peer speaks another version of the link protocol.
   case helloVersion(UInt16)
   /// The peer belongs to another cluster.
   case helloCluster
-  /// The peer's membership is another one than ours.
-  case helloMembership(Int32, expected: Int32)
   /// The peer's id is not the one expected, not a replica of the cluster, or our own.
   case helloReplica(Int32)
   /// The peer authenticates its frames in another way than we do; the byte it said.
@@ -67,10 +71,11 @@ extension LinkError: CustomStringConvertible {
     case .messageType(let type): "message of unknown type \(type)"
     case .truncated(let type): "truncated \(type) message"
     case .request(let type, let error): "\(type) message with a bad request: \(error)"
+    case .field(let type): "\(type) message with a field that means nothing"
+    case .statement(let error): "\(error)"
     case .helloMark(let mark): "hello begins with \(String(mark, radix: 16)): not a replica of Muster"
     case .helloVersion(let version): "hello of link version \(version), expected \(LinkHello.version)"
     case .helloCluster: "hello of another cluster"
-    case .helloMembership(let id, let expected): "hello of membership \(id), expected \(expected)"
     case .helloReplica(let id): "hello of an unexpected replica \(id)"
     case .helloAuthentication(let byte): "hello with another replica authentication (\(byte))"
     case .keyAgreement: "the peer's X25519 key gives no shared secret"

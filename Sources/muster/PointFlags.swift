@@ -46,19 +46,32 @@ struct TargetFlags: ParsableArguments {
   @Option(help: help("Replicas' request timer; 0s turns it off.", "2s", "duration"))
   var requestTimeout: String?
 
+  @Option(help: help("How long a view change may take before the next view.", "2s", "duration"))
+  var viewChangeTimeout: String?
+
   @Option(help: help("Batches per checkpoint, K.", "128", "count"))
   var checkpointPeriod: String?
 
   @Option(help: help("Log size L in checkpoint periods.", "4", "count"))
   var logMultiplier: String?
 
+  @Option(
+    help: help("What in-process replicas write before they vote: none, async or sync.", "none", "name"))
+  var durability: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Faults on the load's clock: 'at 2s kill primary; at 4s restart 0'.", valueName: "script"))
+  var faultsScript: String?
+
   var statements: [ParameterKey: String?] {
     [
       .protocol: orderingProtocol, .service: service, .replicas: replicas, .faults: faults,
       .transport: transport,
       .hosts: hosts, .loops: loops, .signatures: signatures, .replicaAuth: replicaAuth, .batchSize: batchSize,
-      .batchTimeout: batchTimeout, .requestTimeout: requestTimeout, .checkpointPeriod: checkpointPeriod,
-      .logMultiplier: logMultiplier,
+      .batchTimeout: batchTimeout, .requestTimeout: requestTimeout, .viewChangeTimeout: viewChangeTimeout,
+      .checkpointPeriod: checkpointPeriod, .logMultiplier: logMultiplier, .durability: durability,
+      .faultsScript: faultsScript,
     ]
   }
 }

@@ -14,6 +14,8 @@ struct RunCommand: AsyncParsableCommand {
         muster run --rate 20000 --signatures hmac --batch-size 100
         muster run --rate 8000 --sessions 200 --connections 200
         muster run --hosts cluster --rate 2000 --sessions 100 --request-timeout 20s
+        muster run --rate 5000 --durability sync --request-timeout 500ms \
+          --faults-script 'at 4s kill primary; at 7s restart 0'
 
       Exit codes: 0 the point is valid, 5 it is void (the reason is printed), 64 usage, 66 missing input, \
       73 the output folder cannot be made.

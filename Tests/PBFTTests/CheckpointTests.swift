@@ -92,16 +92,23 @@ struct CheckpointTests {
     #expect(cluster.cores[0].stableCheckpoint.sequence == SequenceNumber(8))
   }
 
-  @Test("checkpoints off the period, below and above the window are rejected")
+  @Test("checkpoints below and above the window, and two off the period, are rejected")
   func oddCheckpoints() {
     let cluster = OrderingCluster(replicas: 4)
     for (sequence, rejection) in [
-      (3, Rejection.notACheckpoint), (0, .belowWindow), (20, .aboveWindow), (UInt64.max, .aboveWindow),
+      (0, Rejection.belowWindow), (20, .aboveWindow), (UInt64.max, .aboveWindow),
     ] {
       let checkpoint = Checkpoint(sequence: SequenceNumber(sequence), digest: digest(1))
       cluster.deliver(.checkpoint(checkpoint), from: 1, to: 0)
       #expect(cluster.rejections[0].last == rejection)
     }
+    // One may be a reconfiguration's, two cannot.
+    for sequence in [3, 5] as [UInt64] {
+      let checkpoint = Checkpoint(sequence: SequenceNumber(sequence), digest: digest(1))
+      cluster.deliver(.checkpoint(checkpoint), from: 1, to: 0)
+    }
+    #expect(cluster.rejections[0].last == .notACheckpoint)
+    #expect(cluster.rejections[0].count == 4)
   }
 
   @Test("a quorum's checkpoint that this replica has not reached moves nothing, and is known")
@@ -148,7 +155,7 @@ struct SuspicionTests {
   @Test("a suspecting replica says so and goes on voting")
   func suspectAndVote() {
     let cluster = OrderingCluster(replicas: 4)
-    cluster.give(.suspectPrimary, to: 1)
+    cluster.give(.suspectPrimary(accused: nil), to: 1)
     #expect(cluster.suspected[1] == [.zero])
     #expect(cluster.flights.filter { $0.message.isSuspect }.count == 3)
     cluster.deliver()
@@ -156,48 +163,45 @@ struct SuspicionTests {
     cluster.propose(1)
     cluster.deliver()
     #expect(cluster.executed.allSatisfy { $0.count == 1 })
-    #expect(allEmpty(cluster.abandonable))
+    #expect(allEmpty(cluster.left))
   }
 
   @Test(
-    "f+1 suspicions convince every backup, a quorum makes the view abandonable",
+    "f+1 suspicions convince every backup, a quorum leaves the view",
     arguments: clusters.dropFirst())
   func convincing(replicas: Int, model: FaultModel) {
     let cluster = OrderingCluster(replicas: replicas, model: model)
     let weak = cluster.quorums.weakQuorum
-    for index in 1..<weak { cluster.give(.suspectPrimary, to: index) }
+    for index in 1..<weak { cluster.give(.suspectPrimary(accused: nil), to: index) }
     cluster.deliver()
     #expect(cluster.suspected.filter { !$0.isEmpty }.count == weak - 1)
-    cluster.give(.suspectPrimary, to: weak)
+    #expect(allEmpty(cluster.left))
+    cluster.give(.suspectPrimary(accused: nil), to: weak)
     cluster.deliver()
-    for index in 1..<replicas { #expect(cluster.suspected[index] == [.zero]) }
-    #expect(cluster.suspected[0].isEmpty, "a primary does not suspect itself")
-    // Everybody but the primary: a quorum exactly if n - 1 reach it.
-    let reached = replicas - 1 >= cluster.quorums.quorum
-    for index in cluster.cores.indices {
-      #expect(cluster.cores[index].isViewAbandonable == reached)
-      #expect(cluster.abandonable[index] == (reached ? [.zero] : []))
-    }
+    // The primary too: it does not begin to suspect itself, and it joins the others.
+    for index in 0..<replicas { #expect(cluster.suspected[index] == [.zero]) }
+    for index in cluster.cores.indices { #expect(cluster.entered[index] == [View(1)]) }
   }
 
-  @Test("one suspicion fewer than a quorum does not make the view abandonable")
-  func abandonableBoundary() {
+  @Test("one suspicion fewer than a quorum does not leave the view")
+  func leavingBoundary() {
     let cluster = OrderingCluster(replicas: 7)
     for index in 1...4 { cluster.deliver(.suspect(Suspect(view: .zero)), from: index, to: 6) }
     // Four others and, convinced by three, itself: five of seven.
-    #expect(cluster.cores[6].isViewAbandonable)
+    #expect(cluster.left[6] == [.zero])
+    #expect(cluster.cores[6].pendingView == View(1))
     let other = OrderingCluster(replicas: 7)
     for index in 1...3 { other.deliver(.suspect(Suspect(view: .zero)), from: index, to: 6) }
     #expect(other.cores[6].isSuspecting)
     #expect(other.cores[6].suspectCount == 4)
-    #expect(!other.cores[6].isViewAbandonable)
+    #expect(other.cores[6].pendingView == nil)
   }
 
   @Test("a suspicion is repeated with back-off, and said once")
   func backOff() {
     let cluster = OrderingCluster(replicas: 4)
-    cluster.give(.suspectPrimary, to: 1)
-    cluster.give(.suspectPrimary, to: 1)
+    cluster.give(.suspectPrimary(accused: nil), to: 1)
+    cluster.give(.suspectPrimary(accused: nil), to: 1)
     for _ in 0..<9 { cluster.give(.timeout(.suspectResend), to: 1) }
     #expect(cluster.resendDelays[1] == [1, 2, 4, 8, 16, 32, 64, 64, 64, 64].map { $0 * 1_000 })
     #expect(cluster.suspected[1] == [.zero])

@@ -210,15 +210,20 @@ struct RejectionTests {
     for view in extremes {
       for sequence in extremes {
         let sequence = SequenceNumber(sequence)
-        let prePrepare = PrePrepare(
-          view: View(view), sequence: sequence, digest: digest(number), batch: cluster.newHandle())
         for sender in [0, 1, 2, 3, -1, Int(Int32.max), Int(Int32.min)] {
+          let prePrepare = PrePrepare(
+            view: View(view), sequence: sequence, digest: digest(number), batch: cluster.newHandle())
           for message: Message in [
             .prePrepare(prePrepare),
             .prepare(Prepare(view: View(view), sequence: sequence, digest: digest(number))),
             .commit(Commit(view: View(view), sequence: sequence, digest: digest(number))),
             .checkpoint(Checkpoint(sequence: sequence, digest: digest(number))),
-            .suspect(Suspect(view: View(view))),
+            .executed(Executed(sequence: sequence, digest: digest(number))),
+            .status(
+              Status(
+                view: View(view), isActive: true, isRecovering: false, asks: true, stable: sequence,
+                prepared: sequence, executed: sequence)),
+            .suspect(Suspect(view: View(view &+ 1))),
           ] {
             cluster.deliver(message, from: sender, to: 1)
           }

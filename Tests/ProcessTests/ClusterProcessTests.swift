@@ -41,6 +41,52 @@ struct ClusterProcessTests {
     }
   }
 
+  @Test("under sync every process is killed at once, and what was acknowledged is there afterwards")
+  func survivesTheEndOfAll() async throws {
+    try await ProcessStage.with { stage in
+      var replicas = try await stage.startCluster("--service", "counter", "--request-timeout", "500ms")
+      var sum = 0
+      for life in 1...3 {
+        let counted = try await stage.run(
+          "counter", "--id", "100\(life)", "--increment", "2", "--operations", "5", "--config", stage.folder)
+        sum += 10
+        #expect(counted.exitCode == 0, "\(counted.errors)")
+        #expect(counted.output.hasSuffix("Invocation 4, returned value: \(sum)\n"))
+        for replica in replicas { replica.signal(SIGKILL) }
+        for replica in replicas { _ = await replica.end() }
+        replicas = try stage.ports.indices.map {
+          try stage.startReplica($0, ["--service", "counter", "--request-timeout", "500ms"])
+        }
+        try await stage.untilReady(replicas)
+      }
+    }
+  }
+
+  @Test("the primary's process is killed, the others go on, and it comes back")
+  func survivesThePrimary() async throws {
+    try await ProcessStage.with { stage in
+      let replicas = try await stage.startCluster("--service", "counter", "--request-timeout", "500ms")
+      func count(_ client: Int, expecting sum: Int) async throws {
+        let counted = try await stage.run(
+          "counter", "--id", "\(client)", "--increment", "1", "--operations", "5", "--config", stage.folder)
+        #expect(counted.exitCode == 0, "\(counted.errors)")
+        #expect(counted.output.hasSuffix("Invocation 4, returned value: \(sum)\n"))
+      }
+      try await count(1001, expecting: 5)
+      replicas[0].signal(SIGKILL)
+      try await count(1002, expecting: 10)
+      let back = try stage.startReplica(0, ["--service", "counter", "--request-timeout", "500ms"])
+      try await stage.untilReady([back])
+      try await count(1003, expecting: 15)
+      try await withLoops(1) { loops in
+        let endpoint = Endpoint.socket(host: "127.0.0.1", port: stage.ports[0].client)
+        try await eventually("replica 0 has caught up", on: loops[0]) {
+          try await StatusQuery.ask(endpoint, on: loops[0]).get().executedRequests == 15
+        }
+      }
+    }
+  }
+
   @Test("signed requests are counted by processes that know the clients' keys")
   func countsSignedRequests() async throws {
     try await ProcessStage.with { stage in
@@ -126,7 +172,7 @@ struct FailingProcessTests {
       let held = try HeldPort()
       try stage.write("hosts.config", "0 127.0.0.1 \(held.port) \(stage.ports[0].replica)\n")
       #expect(try await stage.run("keys", "--config", stage.folder, "--clients", "1..2").exitCode == 0)
-      let end = try await stage.run("replica", "--id", "0", "--config", stage.folder)
+      let end = try await stage.startReplica(0, stage.formatFlags()).end()
       #expect(end.exitCode == 64 && end.output == "")
       #expect(
         end.errors.contains("cannot listen on 127.0.0.1, ports \(held.port) and \(stage.ports[0].replica)"))
@@ -161,6 +207,32 @@ struct FailingProcessTests {
     }
   }
 
+  @Test("a replica without data, of another cluster, or made twice is refused, and told what to do")
+  func refusesWrongData() async throws {
+    try await ProcessStage.with(replicas: 1) { stage in
+      #expect(try await stage.run("keys", "--config", stage.folder, "--clients", "1..2").exitCode == 0)
+      let flags = try stage.formatFlags()
+      let missing = await (try stage.startReplica(0)).end()
+      #expect(missing.exitCode == 66 && missing.output == "")
+      #expect(missing.errors.contains("\(stage.folder)/data/replica0: no data of replica 0"))
+      #expect(missing.errors.contains("start it once with --format --cluster \(flags[2])"))
+      let other = String(repeating: "0", count: 32)
+      let wrong = await (try stage.startReplica(0, ["--format", "--cluster", other])).end()
+      #expect(wrong.exitCode == 66 && wrong.errors.contains("are of cluster \(flags[2])"))
+      let bare = await (try stage.startReplica(0, ["--format"])).end()
+      #expect(bare.exitCode == 64 && bare.errors.contains("expected --cluster as well"))
+      let first = try stage.startReplica(0, flags)
+      try await stage.untilReady([first])
+      first.signal(SIGTERM)
+      #expect(await first.end().exitCode == 0)
+      let again = await (try stage.startReplica(0, flags)).end()
+      #expect(again.exitCode == 66 && again.errors.contains("already formatted; start without --format"))
+      let second = try stage.startReplica(0)
+      try await stage.untilReady([second])
+      #expect(second.output.contains("durability=sync"))
+    }
+  }
+
   @Test("a replica id that hosts.config does not have is wrong usage")
   func unknownReplica() async throws {
     try await ProcessStage.with { stage in
@@ -183,7 +255,7 @@ struct FailingProcessTests {
   func stopsWhileAlone(signal: Int32) async throws {
     try await ProcessStage.with { stage in
       #expect(try await stage.run("keys", "--config", stage.folder, "--clients", "1..2").exitCode == 0)
-      let replica = try stage.start("replica", "--id", "0", "--config", stage.folder)
+      let replica = try stage.startReplica(0, stage.formatFlags())
       try await withLoops(1) { loops in
         let endpoint = Endpoint.socket(host: "127.0.0.1", port: stage.ports[0].client)
         try await eventually("the replica listens", on: loops[0]) {

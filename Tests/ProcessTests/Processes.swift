@@ -135,14 +135,29 @@ final class ProcessStage: @unchecked Sendable {
     await (try start(arguments)).end()
   }
 
+  /// What makes a replica's data folder: the flags of a first start, after `keys`.
+  func formatFlags() throws -> [String] {
+    let cluster = try String(contentsOfFile: folder + "/keys/cluster.id", encoding: .utf8)
+    return ["--format", "--cluster", cluster.trimmingCharacters(in: .whitespacesAndNewlines)]
+  }
+
+  /// Starts a replica that has been made before.
+  func startReplica(_ id: Int, _ flags: [String] = []) throws -> MusterProcess {
+    try start(["replica", "--id", "\(id)", "--config", folder] + flags)
+  }
+
   /// Makes keys and starts all replicas; returns once each of them is ready.
   func startCluster(_ flags: String...) async throws -> [MusterProcess] {
     let keys = try await run("keys", "--config", folder, "--clients", "10000..10009")
     try #require(keys.exitCode == 0, "\(keys.errors)")
     var replicas: [MusterProcess] = []
-    for id in ports.indices {
-      replicas.append(try start(["replica", "--id", "\(id)", "--config", folder] + flags))
-    }
+    for id in ports.indices { replicas.append(try startReplica(id, formatFlags() + flags)) }
+    try await untilReady(replicas)
+    return replicas
+  }
+
+  /// Returns once each of the replicas is ready.
+  func untilReady(_ replicas: [MusterProcess]) async throws {
     try await withLoops(1) { loops in
       for replica in replicas {
         try await eventually("a replica is ready: \(replica.errors)", on: loops[0]) {
@@ -150,7 +165,6 @@ final class ProcessStage: @unchecked Sendable {
         }
       }
     }
-    return replicas
   }
 }
 

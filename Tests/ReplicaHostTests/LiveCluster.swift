@@ -1,6 +1,7 @@
 // Production replicas on real event loops, put together as experiments put them, and what talks to them.
 
 import Channels
+import Foundation
 import Logging
 import NIOCore
 import PBFT
@@ -20,6 +21,8 @@ struct ClusterPlan {
   /// The replicas that start with the cluster; all by default.
   var starting: [Int]?
   var adjust: (inout HostConfiguration) -> Void = { _ in }
+  /// Where the replicas keep their data; nil when they keep none.
+  var dataFolder: String?
 }
 
 /// A running cluster on two loops; a third is for clients.
@@ -89,17 +92,28 @@ final class LiveCluster: @unchecked Sendable {
       clientEndpoint: clientEndpoints[index], replicaEndpoint: replicaEndpoints[id]!,
       replicaEndpoints: replicaEndpoints)
     configuration.clientCapacity = 64
+    if let folder = plan.dataFolder {
+      let path = folder + "/replica\(id.rawValue)"
+      configuration.dataFolder = path
+      configuration.formats = !FileManager.default.fileExists(atPath: path)
+      configuration.replica.durability = .sync
+      configuration.segmentGrowthBytes = 1 << 20
+    }
     plan.adjust(&configuration)
     return configuration
   }
 
   /// Starts a replica; those with lower ids must have been started over sockets, for it connects to them.
-  func start(_ index: Int) async throws {
+  ///
+  /// - Parameter recovering: it has lived before, and nothing of that is left.
+  func start(_ index: Int, recovering: Bool = false) async throws {
     var logger = Logger(label: "test")
     logger.logLevel = .critical
     let place = loops[index % loops.count]
+    var configuration = configuration(index)
+    configuration.startsRecovering = recovering
     let host = try HostedReplica(
-      configuration: configuration(index), loop: place, boss: place, meter: meters[index % loops.count],
+      configuration: configuration, loop: place, boss: place, meter: meters[index % loops.count],
       meterOwner: index,
       logger: logger)
     try await host.start().get()
@@ -108,6 +122,12 @@ final class LiveCluster: @unchecked Sendable {
     clientEndpoints[index] = clientEndpoints[index].reached(at: ports.client)
     let id = membership.replicas[index]
     replicaEndpoints[id] = replicaEndpoints[id]!.reached(at: ports.replica)
+  }
+
+  /// Ends a replica, as a crash of its process would or in good order.
+  func stop(_ index: Int, cleanly: Bool = false) async throws {
+    try await hosts[index]!.stop(cleanly: cleanly).get()
+    hosts[index] = nil
   }
 
   func stop() async {
@@ -127,7 +147,7 @@ final class LiveCluster: @unchecked Sendable {
 
   /// Runs `body` with a connected service proxy.
   func withProxy(
-    client: Int32 = firstClient, mode: SignatureMode? = nil, readOnly: Bool = false,
+    client: Int32 = firstClient, mode: SignatureMode? = nil, readOnly: Bool = false, all: Bool = true,
     _ body: (ServiceProxy) async throws -> Void
   ) async throws {
     var configuration = SessionConfiguration(replicas: clientEndpoints, quorums: membership.quorums)
@@ -137,7 +157,7 @@ final class LiveCluster: @unchecked Sendable {
     let proxy = ServiceProxy(
       configuration: configuration, signer: signer, loop: loop, timeoutNanoseconds: 60_000_000_000)
     do {
-      try await proxy.connect(forAll: true)
+      try await proxy.connect(forAll: all)
       try await body(proxy)
     } catch {
       await proxy.close()
@@ -174,6 +194,14 @@ final class LiveCluster: @unchecked Sendable {
       sender: 0, membershipID: 0, kind: ClientMessageKind.askStatus.rawValue, session: 0, sequence: 0,
       operationID: 0),
     content: nil)
+}
+
+/// Runs `body` with the path of a folder that is removed afterwards.
+func withFolder<Result>(_ body: (String) async throws -> Result) async throws -> Result {
+  let path = NSTemporaryDirectory() + "muster-host-\(UUID().uuidString)"
+  try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+  defer { try? FileManager.default.removeItem(atPath: path) }
+  return try await body(path)
 }
 
 /// An increment of the counter.

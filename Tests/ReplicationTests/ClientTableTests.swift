@@ -223,9 +223,10 @@ struct ClientTableTests {
     let cluster = ReplicaCluster()
     ordered(
       [
-        Request(client: 1, kind: .unordered), Request(client: 2, kind: .reconfigure),
-        Request(client: 3, sequence: -1), Request(client: 4),
+        Request(client: 1, kind: .unordered), Request(client: 3, sequence: -1), Request(client: 4),
       ], on: cluster, sequence: 1)
+    // A change of the membership by somebody who is not the administrator.
+    ordered([Request(client: 2, kind: .reconfigure)], on: cluster, sequence: 2)
     for index in 1...3 {
       #expect(cluster.counters(index).notExecutable == 3)
       #expect(cluster.replicas[index].status.executedRequests == 1)

@@ -12,6 +12,8 @@ struct DeadlineTests {
   {
     ReplicaCluster(replicas: replicas) {
       $0.requestTimeoutNanoseconds = timeout
+      // What is held back here shall stay away.
+      $0.healingNanoseconds = 1_000 * timeout
       change(&$0)
     }
   }
@@ -35,19 +37,36 @@ struct DeadlineTests {
   @Test("a silent primary is suspected at the timeout by every backup that has a request")
   func suspectedAtTimeout() {
     let cluster = cluster()
-    cluster.isLost = { $0.from == 0 }
+    cluster.isLost = { $0.from == 0 || $0.packet.isViewChange }
     cluster.submit(Request(client: 1))
     cluster.run()
     cluster.advance(byNanoseconds: timeout - 1)
     #expect(cluster.suspected.allSatisfy { $0.isEmpty })
     #expect(cluster.forwarded[1].count == 1)
     cluster.advance(byNanoseconds: 1)
-    #expect(cluster.suspected == [[], [.zero], [.zero], [.zero]])
-    #expect(cluster.replicas[1].status.isSuspecting && cluster.replicas[1].status.isViewAbandonable)
-    #expect(cluster.replicas[1].status.isActive, "it goes on voting")
+    #expect(cluster.suspected == [[.zero], [.zero], [.zero], [.zero]], "f+1 convince even the primary")
+    #expect(cluster.replicas[1].status.pendingView == View(1), "a quorum suspects, so the view is left")
     cluster.advance(byNanoseconds: 5 * timeout)
+    #expect(cluster.suspected[1] == [.zero], "suspected once")
+  }
+
+  @Test("a replica that suspects goes on voting while no quorum does, and says it again")
+  func suspectingAndVoting() {
+    let cluster = cluster()
+    // Nobody but replica 1 knows the request, and its forwards are lost.
+    cluster.isLost = { $0.packet.isForward }
+    cluster.submit(Request(client: 1), to: [1])
+    cluster.run()
+    cluster.advance(byNanoseconds: timeout)
+    #expect(cluster.suspected == [[], [.zero], [], []])
+    #expect(cluster.replicas[1].status.isSuspecting && cluster.replicas[1].status.isActive)
+    cluster.submit(Request(client: 2))
+    cluster.run()
+    #expect(cluster.replicas.allSatisfy { $0.status.executedRequests == 1 })
+    cluster.advance(byNanoseconds: 50 * timeout)
     #expect(cluster.suspected[1] == [.zero], "suspected once, said again with back-off")
     #expect(cluster.counters(2).rejected(.duplicate) > 0)
+    #expect(cluster.replicas.allSatisfy { $0.status.view == .zero })
   }
 
   @Test("no timeout, no suspicion")
@@ -70,7 +89,7 @@ struct DeadlineTests {
     cluster.advance(byNanoseconds: 2 * timeout)
     #expect(cluster.suspected[3] == [.zero])
     #expect(cluster.suspected[1].isEmpty && cluster.suspected[2].isEmpty)
-    #expect(!cluster.replicas[1].status.isViewAbandonable)
+
   }
 
   @Test("waiting in a queue that moves first-in-first-out is no reason for suspicion")
@@ -84,7 +103,7 @@ struct DeadlineTests {
       cluster.run(holding: {
         switch $0.packet {
         case .prePrepare(let prePrepare, _): prePrepare.sequence.rawValue > batch
-        case .message, .forward: false
+        default: false
         }
       })
       hold(cluster, for: 40 * milliseconds)
@@ -121,7 +140,7 @@ struct DeadlineTests {
     #expect(cluster.replicas[1].status.executedRequests == 9)
     #expect(cluster.suspected.allSatisfy { $0.isEmpty }, "not before the timeout")
     cluster.advance(byNanoseconds: timeout / 10)
-    #expect(cluster.suspected == [[], [.zero], [.zero], [.zero]])
+    #expect(cluster.suspected == [[.zero], [.zero], [.zero], [.zero]], "f+1 convince even the primary")
   }
 
   @Test("requests that were never eligible here overtake nobody")
@@ -130,7 +149,8 @@ struct DeadlineTests {
     cluster.isLost = { $0.packet.isForward }
     cluster.submit(Request(client: 1), to: [1])
     for step in 0..<30 as Range<Int32> {
-      // Another session's request holds the place of each at replica 1, so it knows them from their batches alone.
+      // Another session's request holds the place of each at replica 1, so it knows them from their batches
+      // alone.
       cluster.submit(Request(client: 2 + step, session: 8), to: [1])
       cluster.submit(Request(client: 2 + step, session: 9), to: [0, 2, 3])
       cluster.run()

@@ -1,0 +1,111 @@
+// Virtual time: what happens when. Kept true here: events come out by time, those of one instant in the order in
+// which they were put in, on every machine; nothing is allocated once the heap has grown.
+
+/// What is due at an instant of virtual time.
+enum DueKind: UInt8 {
+  /// `subject`: the packet.
+  case deliver
+  /// `subject`: the host whose earliest deadline has come.
+  case timer
+  /// `subject`: the host whose turn ends.
+  case turnEnd
+  /// `subject`: the host; `detail`: the number of the write to its disk that is done.
+  case diskDone
+  /// `subject`: the client with a request to send.
+  case clientDue
+  /// `subject`: the client; `detail`: the operation that may need to be sent again.
+  case clientResend
+  /// `subject`: the index in the plan's faults.
+  case fault
+  /// `subject`: the host of an adversary that acts by itself.
+  case adversary
+  /// `subject`: the Byzantine client.
+  case byzantineClient
+  /// `subject`: the host that goes on after a pause.
+  case resume
+}
+
+struct DueEvent: BitwiseCopyable {
+  /// Nanoseconds of virtual time.
+  var time: Int64
+  var order: UInt32
+  var subject: Int32
+  var detail: UInt32
+  var kind: DueKind
+
+  @inline(__always)
+  static func isBefore(_ left: DueEvent, _ right: DueEvent) -> Bool {
+    left.time != right.time ? left.time < right.time : left.order < right.order
+  }
+}
+
+/// A binary heap of due events.
+final class EventHeap {
+  @exclusivity(unchecked) private var items: UnsafeMutablePointer<DueEvent>
+  @exclusivity(unchecked) private var capacity: Int
+  @exclusivity(unchecked) private(set) var count = 0
+  @exclusivity(unchecked) private var nextOrder: UInt32 = 0
+
+  init() {
+    capacity = 1_024
+    items = .allocate(capacity: capacity)
+  }
+
+  deinit { items.deallocate() }
+
+  /// Forgets everything; the order begins anew.
+  func removeAll() {
+    count = 0
+    nextOrder = 0
+  }
+
+  @inline(__always)
+  func push(_ kind: DueKind, at time: Int64, subject: Int32, detail: UInt32 = 0) {
+    if count == capacity { grow() }
+    let event = DueEvent(time: time, order: nextOrder, subject: subject, detail: detail, kind: kind)
+    precondition(nextOrder < .max, "a schedule has less than 2^32 events")
+    nextOrder &+= 1
+    var hole = count
+    count &+= 1
+    while hole > 0 {
+      let parent = (hole &- 1) &>> 1
+      guard DueEvent.isBefore(event, items[parent]) else { break }
+      items[hole] = items[parent]
+      hole = parent
+    }
+    items[hole] = event
+  }
+
+  @inline(__always)
+  var firstTime: Int64 { count > 0 ? items[0].time : .max }
+
+  /// The next event; nil when there is none.
+  @inline(__always)
+  func pop() -> DueEvent? {
+    guard count > 0 else { return nil }
+    let first = items[0]
+    count &-= 1
+    guard count > 0 else { return first }
+    let last = items[count]
+    var hole = 0
+    while true {
+      var child = hole &* 2 &+ 1
+      guard child < count else { break }
+      let right = child &+ 1
+      if right < count, DueEvent.isBefore(items[right], items[child]) { child = right }
+      guard DueEvent.isBefore(items[child], last) else { break }
+      items[hole] = items[child]
+      hole = child
+    }
+    items[hole] = last
+    return first
+  }
+
+  private func grow() {
+    let larger = UnsafeMutablePointer<DueEvent>.allocate(capacity: capacity * 2)
+    larger.moveInitialize(from: items, count: count)
+    items.deallocate()
+    items = larger
+    capacity *= 2
+  }
+}

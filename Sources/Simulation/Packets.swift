@@ -1,0 +1,216 @@
+// What travels between replicas and clients, in a pool of plain values; what is longer (the requests of a batch, a
+// signed statement, bytes of a state) is shared by reference count between the packets of one broadcast.
+
+import PBFT
+
+enum PacketKind: UInt8 {
+  /// `message`; a view change or new view has its statement as payload.
+  case message
+  /// `message` is the pre-prepare, payload its requests.
+  case prePrepare
+  /// A request passed on by a replica: `words.0` request, `words.1` tags.
+  case forward
+  /// Answer to a fetch: `digest`, payload the requests.
+  case batch
+  /// Payload: bytes of a state; `digest`, `words.0` checkpoint, `words.1` position, `next`.
+  case statePart
+  /// From a client: `words.0` request, `words.1` tags.
+  case request
+  /// To a client: `words` the first 16 bytes of the content, `next` the request, `membershipID`.
+  case reply
+}
+
+struct Packet: BitwiseCopyable {
+  var kind: PacketKind
+  /// Hosts, or the client of a request or reply.
+  var from: Int32
+  var to: Int32
+  /// Index of a payload of the kind's pool; -1 = none.
+  var payload: Int32 = -1
+  var message = Message.suspect(Suspect(view: .zero))
+  var digest = Digest.zero
+  var words: (UInt64, UInt64) = (0, 0)
+  var next: UInt64 = 0
+  var membershipID: Int32 = 0
+  /// Bytes of a reply's content.
+  var byteCount: Int32 = 0
+
+  init(_ kind: PacketKind, from: Int32, to: Int32) {
+    self.kind = kind
+    self.from = from
+    self.to = to
+  }
+}
+
+/// The packets under way.
+final class PacketPool {
+  @exclusivity(unchecked) private var packets: UnsafeMutablePointer<Packet>
+  @exclusivity(unchecked) private var free: UnsafeMutablePointer<Int32>
+  @exclusivity(unchecked) private var freeCount = 0
+  @exclusivity(unchecked) private var capacity = 1_024
+  @exclusivity(unchecked) private var created = 0
+
+  init() {
+    packets = .allocate(capacity: capacity)
+    free = .allocate(capacity: capacity)
+  }
+
+  deinit {
+    packets.deallocate()
+    free.deallocate()
+  }
+
+  var used: Int { created - freeCount }
+
+  func removeAll() {
+    created = 0
+    freeCount = 0
+  }
+
+  @inline(__always)
+  func add(_ packet: Packet) -> Int32 {
+    let index: Int
+    if freeCount > 0 {
+      freeCount &-= 1
+      index = Int(free[freeCount])
+    } else {
+      if created == capacity { grow() }
+      index = created
+      created &+= 1
+    }
+    (packets + index).initialize(to: packet)
+    return Int32(truncatingIfNeeded: index)
+  }
+
+  @inline(__always)
+  func take(_ index: Int32) -> Packet {
+    free[freeCount] = index
+    freeCount &+= 1
+    return packets[Int(index)]
+  }
+
+  private func grow() {
+    let larger = UnsafeMutablePointer<Packet>.allocate(capacity: capacity * 2)
+    larger.moveInitialize(from: packets, count: created)
+    packets.deallocate()
+    packets = larger
+    let largerFree = UnsafeMutablePointer<Int32>.allocate(capacity: capacity * 2)
+    largerFree.moveInitialize(from: free, count: freeCount)
+    free.deallocate()
+    free = largerFree
+    capacity *= 2
+  }
+}
+
+/// Values shared by packets: a place is free again when the last packet that names it is gone.
+struct SharedPool<Value> {
+  private var values: ContiguousArray<Value?> = []
+  private var references: ContiguousArray<Int32> = []
+  private var free: ContiguousArray<Int32> = []
+
+  /// With one reference, the caller's.
+  mutating func add(_ value: Value) -> Int32 {
+    if let index = free.popLast() {
+      values[Int(index)] = value
+      references[Int(index)] = 1
+      return index
+    }
+    values.append(value)
+    references.append(1)
+    return Int32(values.count - 1)
+  }
+
+  subscript(index: Int32) -> Value { values[Int(index)]! }
+
+  mutating func retain(_ index: Int32) { references[Int(index)] &+= 1 }
+
+  mutating func release(_ index: Int32) {
+    references[Int(index)] &-= 1
+    guard references[Int(index)] == 0 else { return }
+    values[Int(index)] = nil
+    free.append(index)
+  }
+
+  mutating func removeAll() {
+    values.removeAll(keepingCapacity: true)
+    references.removeAll(keepingCapacity: true)
+    free.removeAll(keepingCapacity: true)
+  }
+}
+
+/// Lists of requests, each in a row of fixed length, shared like the values of `SharedPool` but without references.
+final class RequestLists {
+  static let longest = 32
+
+  @exclusivity(unchecked) private var rows: UnsafeMutablePointer<TaggedRequest>
+  @exclusivity(unchecked) private var counts: UnsafeMutablePointer<(count: Int32, references: Int32)>
+  @exclusivity(unchecked) private var free: ContiguousArray<Int32> = []
+  @exclusivity(unchecked) private var capacity = 256
+  @exclusivity(unchecked) private var created = 0
+
+  init() {
+    rows = .allocate(capacity: capacity * RequestLists.longest)
+    counts = .allocate(capacity: capacity)
+  }
+
+  deinit {
+    rows.deallocate()
+    counts.deallocate()
+  }
+
+  func removeAll() {
+    created = 0
+    free.removeAll(keepingCapacity: true)
+  }
+
+  /// An empty list with one reference, the caller's.
+  func make() -> Int32 {
+    let index: Int32
+    if let reused = free.popLast() {
+      index = reused
+    } else {
+      if created == capacity { grow() }
+      index = Int32(created)
+      created += 1
+    }
+    counts[Int(index)] = (0, 1)
+    return index
+  }
+
+  /// False when the list is full.
+  @discardableResult
+  func append(_ request: TaggedRequest, to index: Int32) -> Bool {
+    let count = Int(counts[Int(index)].count)
+    guard count < RequestLists.longest else { return false }
+    rows[Int(index) * RequestLists.longest + count] = request
+    counts[Int(index)].count += 1
+    return true
+  }
+
+  /// Valid until the next list is made.
+  subscript(index: Int32) -> UnsafeMutableBufferPointer<TaggedRequest> {
+    UnsafeMutableBufferPointer(
+      start: rows + Int(index) * RequestLists.longest, count: Int(counts[Int(index)].count))
+  }
+
+  @inline(__always)
+  func retain(_ index: Int32) { counts[Int(index)].references &+= 1 }
+
+  @inline(__always)
+  func release(_ index: Int32) {
+    counts[Int(index)].references &-= 1
+    if counts[Int(index)].references == 0 { free.append(index) }
+  }
+
+  private func grow() {
+    let larger = UnsafeMutablePointer<TaggedRequest>.allocate(capacity: capacity * 2 * RequestLists.longest)
+    larger.moveInitialize(from: rows, count: created * RequestLists.longest)
+    rows.deallocate()
+    rows = larger
+    let largerCounts = UnsafeMutablePointer<(count: Int32, references: Int32)>.allocate(capacity: capacity * 2)
+    largerCounts.moveInitialize(from: counts, count: created)
+    counts.deallocate()
+    counts = largerCounts
+    capacity *= 2
+  }
+}
