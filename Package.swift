@@ -61,6 +61,7 @@ let package = Package(
     module("Results", [histogram, "CZlib"]),
     module("Hashing", ["PBFT", "CLibcrypto"]),
     module("Replication", ["Events", "PBFT", "Hashing"]),
+    module("Simulation", ["Events", "PBFT", "Workload", "Hashing", "Replication"]),
     module("Wire", ["PBFT", "Hashing", nioCore, crypto]),
     module("Channels", ["PBFT", "Wire", "Hashing", nioCore, nioPosix, logging, crypto]),
     module(
@@ -78,18 +79,22 @@ let package = Package(
       "Experiment",
       [
         "Events", "PBFT", "Workload", "Results", "Hashing", "Replication", "Wire", "Channels", "ReplicaHost",
-        "ServiceClient", "LoadGenerator", "Analysis", "CJemalloc", "CScheduling", nioCore, nioPosix, histogram,
+        "ServiceClient", "LoadGenerator", "Analysis", "CJemalloc", "CScheduling", nioCore, nioPosix,
+        histogram,
         yams,
         logging,
       ]),
     .executableTarget(
-      name: "muster", dependencies: ["Experiment", "CJemalloc", arguments, logging], swiftSettings: settings),
+      name: "muster", dependencies: ["Experiment", "Simulation", "CJemalloc", arguments, logging],
+      swiftSettings: settings),
 
     suite("TidyTests", []),
     suite("EventsTests", ["Events"]),
     suite("WorkloadTests", ["Workload"]),
     suite("PBFTTests", ["PBFT", "Events"]),
     suite("ReplicationTests", ["Replication", "PBFT", "Events", "Hashing"]),
+    suite(
+      "SimulationTests", ["Simulation", "Replication", "PBFT"], resources: [.copy("Resources")]),
     suite("WireTests", ["Wire", "PBFT", "Hashing", crypto], resources: [.copy("Resources")]),
     .target(
       name: "TestSupport", dependencies: ["Channels", "Wire", "PBFT", nioCore, nioPosix],

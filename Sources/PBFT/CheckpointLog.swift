@@ -14,7 +14,8 @@ final class CheckpointLog {
   private let replicas: Int
   private let slots: UnsafeMutablePointer<Slot>
   private let digests: UnsafeMutablePointer<Digest>
-  /// Per replica the first one that is not at a multiple of the period: of a reconfiguration (decision record 3).
+  /// Per replica one above the stable checkpoint that is not at a multiple of the period: of a
+  /// reconfiguration (decision record 3).
   private let extra: UnsafeMutablePointer<Checkpoint>
 
   /// For a window of `slotCount` × `period` sequence numbers.
@@ -44,13 +45,13 @@ final class CheckpointLog {
 
   /// Records the first checkpoint message of a replica for this sequence number inside the window.
   /// `stored` is said of what is not even kept: a second one off the period.
-  func record(_ checkpoint: Checkpoint, of position: Int) -> VoteOutcome {
+  func record(_ checkpoint: Checkpoint, of position: Int, stable: SequenceNumber) -> VoteOutcome {
     guard isRegular(checkpoint.sequence) else {
       if extra[position].sequence == checkpoint.sequence {
         return extra[position].digest == checkpoint.digest ? .duplicate : .conflicting
       }
-      // There is one reconfiguration at most in the life of a membership.
-      guard extra[position].sequence == .zero else { return .stored }
+      // The checkpoint of a reconfiguration is stable before anything above it is executed.
+      guard extra[position].sequence <= stable else { return .stored }
       extra[position] = checkpoint
       return .counted
     }
@@ -101,7 +102,8 @@ final class CheckpointLog {
   func checkpoints(of position: Int, above bound: SequenceNumber) -> [Checkpoint] {
     var found: [Checkpoint] = []
     if extra[position].sequence > bound { found.append(extra[position]) }
-    for index in 0..<Int(slotCount) where slots[index].voted.contains(position) && slots[index].sequence > bound {
+    for index in 0..<Int(slotCount)
+    where slots[index].voted.contains(position) && slots[index].sequence > bound {
       found.append(Checkpoint(sequence: slots[index].sequence, digest: digests[index * replicas + position]))
     }
     return found.sorted { $0.sequence < $1.sequence }

@@ -1,8 +1,8 @@
 // Checkpoints, the watermarks and garbage collection (OSDI '99 §4.3).
 //
 // Kept true here: the low watermark moves only to a sequence number that this replica has executed and whose
-// state, as a quorum says, is its own, or to a state that f+1 replicas vouch for and that has been transferred. One
-// replica cannot make another believe, forget or trap anything.
+// state, as a quorum says, is its own, or to a state that f+1 replicas vouch for and that has been
+// transferred. One replica cannot make another believe, forget or trap anything.
 
 extension OrderingCore {
   /// Whose checkpoints do not count here: this replica's while it abstains.
@@ -16,7 +16,7 @@ extension OrderingCore {
   func recordOwnCheckpoint(_ checkpoint: Checkpoint) {
     precondition(checkpoint.sequence <= executedThrough, "a checkpoint is taken of what has been executed")
     guard checkpoint.sequence > stable.sequence else { return }
-    switch checkpoints.record(checkpoint, of: position) {
+    switch checkpoints.record(checkpoint, of: position, stable: stable.sequence) {
     case .counted, .duplicate: break
     case .conflicting, .stored:
       // Not what was said before a restart: the state has been damaged since, or was then.
@@ -39,9 +39,18 @@ extension OrderingCore {
       if rejection == .aboveWindow { noteAhead(checkpoint, position) }
       return rejection
     }
-    switch checkpoints.record(checkpoint, of: position) {
+    let outcome = checkpoints.record(checkpoint, of: position, stable: stable.sequence)
+    if checkpoint.sequence.rawValue % configuration.checkpointPeriod != 0, outcome != .conflicting {
+      // One of a replica is kept that is off the period. When the membership has changed twice within a window, some
+      // replicas' later one is kept and others' is not: all of them count as hints.
+      noteTarget(checkpoint, position)
+    }
+    switch outcome {
     case .counted: settle(checkpoint.sequence)
-    case .stored: return .notACheckpoint
+    case .stored:
+      // A later reconfiguration's, while the first is not stable here: still a hint.
+      noteEvidence()
+      return .notACheckpoint
     case .duplicate: return .duplicate
     case .conflicting: return .conflictingVote
     }
@@ -50,9 +59,13 @@ extension OrderingCore {
 
   /// f+1 equal ones are a target worth fetching, wherever they are.
   private func noteAhead(_ checkpoint: Checkpoint, _ position: Int) {
+    noteTarget(checkpoint, position)
+    noteEvidence()
+  }
+
+  private func noteTarget(_ checkpoint: Checkpoint, _ position: Int) {
     peers.note(checkpoint, position)
     if peers.count(of: checkpoint) >= quorums.weakQuorum { raiseTarget(to: checkpoint) }
-    noteEvidence()
   }
 
   /// 2f+1 matching checkpoint messages are the proof of a stable checkpoint (§4.3; 2f+1 by `Quorums`).
@@ -68,7 +81,9 @@ extension OrderingCore {
     let checkpoint = Checkpoint(sequence: sequence, digest: certified)
     if sequence > highestCertified.sequence { highestCertified = checkpoint }
     // A checkpoint of before a restart is not what is at hand.
-    guard sequence <= executedThrough, let own = checkpoints.digest(of: position, at: sequence) else { return }
+    guard sequence <= executedThrough, let own = checkpoints.digest(of: position, at: sequence) else {
+      return
+    }
     if own == certified {
       isDiverged = false
       moveWatermarks(to: checkpoint)
@@ -90,10 +105,19 @@ extension OrderingCore {
     stable = checkpoint
     if proposedThrough < checkpoint.sequence { proposedThrough = checkpoint.sequence }
     if highestSeen < checkpoint.sequence { highestSeen = checkpoint.sequence }
+    if !wanted.isEmpty { wanted.removeAll { $0.sequence <= checkpoint.sequence } }
     emit(.stable(checkpoint))
     if !restored.isEmpty { admitRestored() }
     if inForce, newView.through > checkpoint.sequence { applyNewView() }
     if recovering { settleRecovery() }
+    rotateIfDue()
+  }
+
+  /// The reconfiguration's checkpoint is stable, and another event shows that the owner has not replaced this
+  /// core: the change was refused, and the order goes on.
+  func liftBarrier() {
+    barrier = SequenceNumber(UInt64.max)
+    executeInOrder()
     rotateIfDue()
   }
 

@@ -1,8 +1,8 @@
-// What this replica has pre-prepared and prepared in views it has left: the P and Q sets (OSDI '99 §4.4), and the
-// batches they name.
+// What this replica has pre-prepared and prepared in views it has left: the P and Q sets (OSDI '99 §4.4), and
+// the batches they name.
 //
-// Kept true here: per sequence number one P claim, the one of the highest view, and at most eight Q claims, one per
-// digest with the highest view; the Q claim that a P claim needs is never the one that is dropped.
+// Kept true here: per sequence number one P claim, the one of the highest view, and at most eight Q claims,
+// one per digest with the highest view; the Q claim that a P claim needs is never the one that is dropped.
 
 /// A Q claim with its batch.
 struct PastBatch {

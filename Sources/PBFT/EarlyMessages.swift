@@ -1,5 +1,5 @@
-// Messages of views to come, kept within a bound until the view is entered, so that a replica that enters late
-// loses no votes.
+// Messages of views to come, kept within a bound until the view is entered, so that a replica that enters
+// late loses no votes.
 
 /// A vote or pre-prepare of a later view.
 struct EarlyMessage {

@@ -1,8 +1,9 @@
-// Loss heals without a view change (decision record 16): who stands still asks; every replica re-sends its own votes,
-// and f+1 that say what they have executed replace missing commits. What cannot be healed so is transferred (19).
+// Loss heals without a view change (decision record 16): who stands still asks; every replica re-sends its
+// own votes, and f+1 that say what they have executed replace missing commits. What cannot be healed so is
+// transferred (19).
 //
-// Kept true here: a vote sent again is the vote sent before; at rest nothing is sent; a peer costs a bounded number
-// of answers per time, each of bounded size.
+// Kept true here: a vote sent again is the vote sent before; at rest nothing is sent; a peer costs a bounded
+// number of answers per time, each of bounded size.
 
 /// A batch known by its digest only, for this sequence number.
 struct WantedBatch {
@@ -50,7 +51,8 @@ extension OrderingCore {
     guard started, !healing.isRunning, membership.count > 1, isUnfinished else { return }
     healing.isRunning = true
     healing.mark = mark
-    emit(.startTimer(.healing, afterNanoseconds: configuration.healingNanoseconds << Int64(healing.doublings)))
+    emit(
+      .startTimer(.healing, afterNanoseconds: configuration.healingNanoseconds << Int64(healing.doublings)))
   }
 
   /// A message shows that others are further.
@@ -66,6 +68,7 @@ extension OrderingCore {
       return
     }
     if healing.mark == mark {
+      acceptByPrepares()
       ask()
       if healing.doublings >= 2 { considerTransfer(isStuck: true) }
       healing.doublings = min(healing.doublings + 1, 4)
@@ -232,8 +235,8 @@ extension OrderingCore {
     considerTransfer()
   }
 
-  /// Transfers when votes can no longer heal: the others' logs begin above what is missing here. Whoever has taken a
-  /// checkpoint n has a log that begins at n - L or above. Also when asking has moved nothing.
+  /// Transfers when votes can no longer heal: the others' logs begin above what is missing here. Whoever has
+  /// taken a checkpoint n has a log that begins at n - L or above. Also when asking has moved nothing.
   func considerTransfer(isStuck: Bool = false) {
     let goal = certifiedCheckpoint
     guard started, goal.sequence > executedThrough else { return }

@@ -62,8 +62,8 @@ public struct Checkpoint: Hashable, Sendable, BitwiseCopyable {
 /// issue 1120 asked for it).
 public struct Suspect: Hashable, Sendable, BitwiseCopyable {
   public var view: View
-  /// A client whose request the primary has proposed with an authenticator that is not valid here (decision record
-  /// 10); the last one found.
+  /// A client whose request the primary has proposed with an authenticator that is not valid here (decision
+  /// record 10); the last one found.
   public var accused: Int32?
 
   @inlinable
@@ -80,7 +80,8 @@ public struct Status: Hashable, Sendable, BitwiseCopyable {
   public var view: View
   /// Whether the view is in force here.
   public var isActive: Bool
-  /// Whether the sender has lost what it may have voted and abstains until that is history (decision record 18).
+  /// Whether the sender has lost what it may have voted and abstains until that is history (decision record
+  /// 18).
   public var isRecovering: Bool
   /// Whether an answer is wanted; an answer never is.
   public var asks: Bool
@@ -91,7 +92,8 @@ public struct Status: Hashable, Sendable, BitwiseCopyable {
 
   @inlinable
   public init(
-    view: View, isActive: Bool, isRecovering: Bool, asks: Bool, stable: SequenceNumber, prepared: SequenceNumber,
+    view: View, isActive: Bool, isRecovering: Bool, asks: Bool, stable: SequenceNumber,
+    prepared: SequenceNumber,
     executed: SequenceNumber
   ) {
     self.view = view
@@ -104,8 +106,8 @@ public struct Status: Hashable, Sendable, BitwiseCopyable {
   }
 }
 
-/// The sender has executed this batch at this sequence number; f+1 of them replace a quorum of commits (decision
-/// record 16).
+/// The sender has executed this batch at this sequence number; f+1 of them replace a quorum of commits
+/// (decision record 16).
 public struct Executed: Hashable, Sendable, BitwiseCopyable {
   public var sequence: SequenceNumber
   public var digest: Digest

@@ -1,8 +1,9 @@
-// Entering a view (OSDI '99 §4.4). A NEW-VIEW is taken from anybody who relays it, checked whole, and admits a
-// replica that never left an earlier view (decision record 15).
+// Entering a view (OSDI '99 §4.4). A NEW-VIEW is taken from anybody who relays it, checked whole, and admits
+// a replica that never left an earlier view (decision record 15).
 //
-// Kept true here: a NEW-VIEW is on disk before the first vote in its view; what it settles is pre-prepared from it
-// alone, and the primary's pre-prepares begin above; what was executed is voted for again and not executed again.
+// Kept true here: a NEW-VIEW is on disk before the first vote in its view; what it settles is pre-prepared
+// from it alone, and the primary's pre-prepares begin above; what was executed is voted for again and not
+// executed again.
 
 /// What the NEW-VIEW of the view in force says; of a view without one, nothing.
 struct NewViewInForce {
@@ -30,7 +31,8 @@ struct NewViewInForce {
 }
 
 extension OrderingCore {
-  /// The primary of the pending view: makes a NEW-VIEW as soon as the VIEW-CHANGEs settle what it begins with.
+  /// The primary of the pending view: makes a NEW-VIEW as soon as the VIEW-CHANGEs settle what it begins
+  /// with.
   func makeNewView() {
     guard unsigned == nil, !inForce else { return }
     var included: [SignedViewChange] = []
@@ -59,7 +61,10 @@ extension OrderingCore {
     guard content.view != currentView || !inForce else { return .duplicate }
     guard isValid(content) else {
       // Its primary has signed it: that primary is faulty.
-      if content.view == currentView { giveUpPendingView() }
+      if content.view == currentView, !recovering {
+        stop(&isNewViewTimerRunning, .newView)
+        failPendingView()
+      }
       return .invalidStatement
     }
     enter(handle, content, isOwn: false)

@@ -1,9 +1,9 @@
-// What a new view begins with, as a function of its VIEW-CHANGEs: computed by its primary and, again, by everybody
-// who receives the NEW-VIEW (OSDI '99 §4.4 with the selection over the set V itself, Fabric #1111; claims without
-// certificates: TOCS 2002 §3.2.4).
+// What a new view begins with, as a function of its VIEW-CHANGEs: computed by its primary and, again, by
+// everybody who receives the NEW-VIEW (OSDI '99 §4.4 with the selection over the set V itself, Fabric #1111;
+// claims without certificates: TOCS 2002 §3.2.4).
 //
-// Kept true here: only distinct, valid VIEW-CHANGEs of one view and membership are looked at; the result depends on
-// nothing but them.
+// Kept true here: only distinct, valid VIEW-CHANGEs of one view and membership are looked at; the result
+// depends on nothing but them.
 
 /// A checkpoint and the digests of the numbers after it; the zero digest is the null request.
 struct NewViewSelection: Equatable {
@@ -17,7 +17,9 @@ struct NewViewSelection: Equatable {
     self.start = start
     digests = []
     // The claims of each VIEW-CHANGE are ascending: one cursor per set.
-    var prepared = viewChanges.map { change in change.prepared.firstIndex { $0.sequence > start.sequence } ?? change.prepared.count }
+    var prepared = viewChanges.map { change in
+      change.prepared.firstIndex { $0.sequence > start.sequence } ?? change.prepared.count
+    }
     var prePrepared = viewChanges.map { change in
       change.prePrepared.firstIndex { $0.sequence > start.sequence } ?? change.prePrepared.count
     }
@@ -25,7 +27,6 @@ struct NewViewSelection: Equatable {
     var claims: [Claim?] = Array(repeating: nil, count: viewChanges.count)
     for offset in 1...logSize {
       let sequence = SequenceNumber(start.sequence.rawValue &+ offset)
-      var voters = 0
       var silent = 0
       for index in viewChanges.indices {
         let change = viewChanges[index]
@@ -34,10 +35,7 @@ struct NewViewSelection: Equatable {
           claims[index] = change.prepared[prepared[index]]
           prepared[index] += 1
         }
-        if change.stable.sequence < sequence {
-          voters += 1
-          if claims[index] == nil { silent += 1 }
-        }
+        if change.stable.sequence < sequence, claims[index] == nil { silent += 1 }
       }
       let chosen = NewViewSelection.digest(
         claims, silent, viewChanges, prePrepared, sequence, quorums)
@@ -56,7 +54,6 @@ struct NewViewSelection: Equatable {
       } else {
         return nil
       }
-      _ = voters
     }
     digests.removeLast(digests.count - length)
   }
@@ -76,8 +73,8 @@ struct NewViewSelection: Equatable {
     return best
   }
 
-  /// The digest that may have been committed at this number: claimed as prepared, contradicted by fewer than a
-  /// quorum leaves room for (A1), and vouched for by a correct replica (A2).
+  /// The digest that may have been committed at this number: claimed as prepared, contradicted by fewer than
+  /// a quorum leaves room for (A1), and vouched for by a correct replica (A2).
   private static func digest(
     _ claims: [Claim?], _ silent: Int, _ viewChanges: [ViewChange], _ prePrepared: [Int],
     _ sequence: SequenceNumber, _ quorums: Quorums
@@ -108,8 +105,8 @@ struct NewViewSelection: Equatable {
 }
 
 extension ViewChange {
-  /// Whether a correct replica may say this. One that is not valid is rejected alone and costs nobody else anything
-  /// (concord #50).
+  /// Whether a correct replica may say this. One that is not valid is rejected alone and costs nobody else
+  /// anything (concord #50).
   func isValid(period: UInt64, logSize: UInt64) -> Bool {
     guard view.rawValue >= 1, stable.sequence.rawValue <= UInt64.max - 2 * logSize else { return false }
     let low = stable.sequence

@@ -49,6 +49,7 @@ public final class OrderingCore: EventReceiver {
   @exclusivity(unchecked) var suspecting = ReplicaSet.empty
   @exclusivity(unchecked) var suspectResends = 0
   @exclusivity(unchecked) var ownAccused = ContiguousArray<Int32>()
+  @exclusivity(unchecked) var accusedTurn = 0
 
   // View change.
   @exclusivity(unchecked) var newView = NewViewInForce()
@@ -79,10 +80,11 @@ public final class OrderingCore: EventReceiver {
   @exclusivity(unchecked) var pending = ContiguousArray<Effect>()
   @exclusivity(unchecked) var pendingHead = 0
 
-  /// A core that has executed everything up to `stable` and begins in `view`, which needs no NEW-VIEW: view 0 at
-  /// first, and what the owner says at the beginning of a new membership (decision record 3).
+  /// A core that has executed everything up to `stable` and begins in `view`, which needs no NEW-VIEW: view 0
+  /// at first, and what the owner says at the beginning of a new membership (decision record 3).
   ///
-  /// Precondition: `id` is in the membership, K is at least 1, the multiplier at least 2, and times are positive.
+  /// Precondition: `id` is in the membership, K is at least 1, the multiplier at least 2, and times are
+  /// positive.
   public init(
     configuration: OrderingConfiguration, id: ReplicaID, membership: Membership, view: View = .zero,
     stable: Checkpoint = Checkpoint(sequence: .zero, digest: .zero)
@@ -166,7 +168,9 @@ public final class OrderingCore: EventReceiver {
   public var stableCheckpoint: Checkpoint { stable }
 
   /// The highest checkpoint that f+1 replicas vouch for; above `lastExecuted` this replica is behind.
-  public var certifiedCheckpoint: Checkpoint { target.sequence > highestCertified.sequence ? target : highestCertified }
+  public var certifiedCheckpoint: Checkpoint {
+    target.sequence > highestCertified.sequence ? target : highestCertified
+  }
 
   /// What has happened, for status reports.
   public var statistics: OrderingStatistics { counters }
@@ -178,15 +182,16 @@ public final class OrderingCore: EventReceiver {
   public var canPropose: Bool {
     started && isPrimary && inForce && !recovering
       && proposedThrough.rawValue &- stable.sequence.rawValue < configuration.logSize / 2
-      && proposedThrough < viewLimit && proposedThrough < barrier
+      && proposedThrough < viewLimit
+      && (proposedThrough < barrier || barrier <= stable.sequence)
   }
 
   /// Whether everything proposed has been executed.
   @inlinable
   public var isPipelineIdle: Bool { proposedThrough <= executedThrough }
 
-  /// Takes a statement whose signatures have all been verified into the core's store. The next event that names the
-  /// handle decides whether it stays.
+  /// Takes a statement whose signatures have all been verified into the core's store. The next event that
+  /// names the handle decides whether it stays.
   public func admit(_ statement: SignedStatement) -> StatementHandle { statements.add(statement) }
 
   /// The statement of a handle in an effect that has just been taken, or one the core keeps.
@@ -195,8 +200,8 @@ public final class OrderingCore: EventReceiver {
   /// Gives up a statement that was admitted and is named in no event.
   public func withdraw(_ handle: StatementHandle) { statements.release(handle) }
 
-  /// Calls `body` for the batches of the view in force above `lastExecuted`, ascending; null requests are left out, a
-  /// batch that is only known by its digest has the handle `.none`.
+  /// Calls `body` for the batches of the view in force above `lastExecuted`, ascending; null requests are
+  /// left out, a batch that is only known by its digest has the handle `.none`.
   public func forEachLiveBatch(_ body: (SequenceNumber, Digest, BatchHandle) -> Void) {
     guard inForce else { return }
     var sequence = executedThrough
@@ -213,12 +218,15 @@ public final class OrderingCore: EventReceiver {
   @discardableResult
   public func processEvent(_ event: Event) -> Event? {
     if pendingHead >= pending.count { statements.reclaim() }
+    if barrier <= stable.sequence { liftBarrier() }
     switch event {
     case .start(let recovering): start(recovering: recovering)
     case .propose(let digest, let batch, let isReconfiguration):
       propose(digest: digest, batch: batch, isReconfiguration: isReconfiguration)
     case .prePrepare(let prePrepare, let isReconfiguration, let sender):
       receive(prePrepare, isReconfiguration, from: sender)
+    case .prePrepareRefused(let prePrepare, let sender):
+      refuse(prePrepare, from: sender)
     case .message(let message, let sender): receive(message, from: sender)
     case .batchFetched(let digest, let batch, let isReconfiguration):
       take(digest, batch, isReconfiguration)
@@ -251,6 +259,12 @@ public final class OrderingCore: EventReceiver {
     if let rejection = rejection(of: sender) ?? receive(prePrepare, isReconfiguration, from: place(sender)) {
       emit(.rejected(rejection, from: sender))
       if prePrepare.batch != .none { emit(.discard(prePrepare.batch)) }
+    }
+  }
+
+  private func refuse(_ prePrepare: PrePrepare, from sender: ReplicaID) {
+    if let rejection = rejection(of: sender) ?? refuse(prePrepare, at: place(sender)) {
+      emit(.rejected(rejection, from: sender))
     }
   }
 

@@ -8,14 +8,14 @@ public struct OrderingConfiguration: Hashable, Sendable {
   public var logMultiplier: UInt64
   /// First delay before a SUSPECT is sent again; doubled each time, at most 64-fold.
   public var suspectResendNanoseconds: Int64
-  /// How long a quorum that asked for a view waits for its NEW-VIEW; doubled once per failed view, as at first again
-  /// after progress (Fabric `general.timeout.viewchange`).
+  /// How long a quorum that asked for a view waits for its NEW-VIEW; doubled once per failed view, as at
+  /// first again after progress (Fabric `general.timeout.viewchange`).
   public var viewChangeTimeoutNanoseconds: Int64
   /// First delay before the own VIEW-CHANGE is sent again; doubled each time, at most 16-fold (Fabric
   /// `general.timeout.resendviewchange`).
   public var viewChangeResendNanoseconds: Int64
-  /// How long something unfinished may stand still before the others are asked; doubled each time, at most 16-fold
-  /// (decision record 16).
+  /// How long something unfinished may stand still before the others are asked; doubled each time, at most
+  /// 16-fold (decision record 16).
   public var healingNanoseconds: Int64
   /// An idle primary orders a null request so often; 0 = never (Fabric `general.timeout.nullrequest`).
   public var nullRequestNanoseconds: Int64
@@ -68,8 +68,8 @@ public enum OrderingRecord: Hashable, Sendable, BitwiseCopyable {
   case prePrepared(sequence: SequenceNumber, view: View, digest: Digest, batch: BatchHandle)
   /// Before the own commit.
   case prepared(sequence: SequenceNumber, view: View, digest: Digest)
-  /// Before the batch is executed, so that a restart can execute it again. `batch` is `.none` for the null request, and
-  /// when a `prePrepared` record of this number and digest names the batch.
+  /// Before the batch is executed, so that a restart can execute it again. `batch` is `.none` for the null
+  /// request, and when a `prePrepared` record of this number and digest names the batch.
   case executed(sequence: SequenceNumber, digest: Digest, batch: BatchHandle)
   /// Before the own checkpoint message: what others may rely on to become stable.
   case checkpoint(Checkpoint)
@@ -79,15 +79,16 @@ public enum OrderingRecord: Hashable, Sendable, BitwiseCopyable {
   case viewEntered(StatementHandle)
 }
 
-/// What a replica may have promised, read back from its records, and how a core begins again (decision record 18).
+/// What a replica may have promised, read back from its records, and how a core begins again (decision record
+/// 18).
 public struct OrderingState: Hashable, Sendable {
   /// A pre-prepared or prepared batch above the stable checkpoint.
   public struct Entry: Hashable, Sendable {
     public var claim: Claim
     /// Whether it was prepared, so that the own commit may have been sent.
     public var isPrepared: Bool
-    /// The batch, `.none` when it could not be read or is the null request. Of the entries of one digest at one
-    /// sequence number at most one carries it.
+    /// The batch, `.none` when it could not be read or is the null request. Of the entries of one digest at
+    /// one sequence number at most one carries it.
     public var batch: BatchHandle
     public var isReconfiguration: Bool
 
@@ -146,29 +147,33 @@ public struct OrderingState: Hashable, Sendable {
 
 extension OrderingCore {
   public enum Event {
-    /// Takes part from now on. A recovering replica has lost what it may have voted: it follows, and abstains until
-    /// that is history (decision record 18).
+    /// Takes part from now on. A recovering replica has lost what it may have voted: it follows, and abstains
+    /// until that is history (decision record 18).
     case start(recovering: Bool)
     /// The primary's owner has formed a batch. Precondition: `canPropose`.
     case propose(digest: Digest, batch: BatchHandle, isReconfiguration: Bool)
     /// A link has delivered an authenticated pre-prepare, whose digest has been checked against its batch.
     case prePrepare(PrePrepare, isReconfiguration: Bool, from: ReplicaID)
-    /// A link has delivered an authenticated message; every signature of a statement has been checked. Pre-prepares
-    /// come as `prePrepare`, `fetchBatch` and `fetchState` are the owner's business.
+    /// As `prePrepare`, of a batch in which this replica finds a client's authenticator not valid; the batch is not
+    /// handed over. It is accepted by its digest if f+1 replicas, its primary included, stand by it.
+    case prePrepareRefused(PrePrepare, from: ReplicaID)
+    /// A link has delivered an authenticated message; every signature of a statement has been checked.
+    /// Pre-prepares come as `prePrepare`, `fetchBatch` and `fetchState` are the owner's business.
     case message(Message, from: ReplicaID)
-    /// The batch with this digest is in the owner's hands, whether or not it is still wanted: the core keeps it or
-    /// discards it.
+    /// The batch with this digest is in the owner's hands, whether or not it is still wanted: the core keeps
+    /// it or discards it.
     case batchFetched(Digest, BatchHandle, isReconfiguration: Bool)
     /// The own signature of a statement, the answer to `Effect.sign`.
     case signed(StatementHandle, StatementSignature)
     /// The owner has digested its state after executing up to this sequence number, as it was asked to.
     case checkpointTaken(Checkpoint)
-    /// The owner has installed the certified state of this checkpoint, which is not below what it had executed.
+    /// The owner has installed the certified state of this checkpoint, which is not below what it had
+    /// executed.
     case stateTransferred(Checkpoint)
     /// The owner has given up `Effect.transferState`; its state is the one it had.
     case stateTransferFailed
-    /// The owner's request timer has found reason to suspect the primary; perhaps a client whose requests carry
-    /// authenticators not valid here (decision record 10).
+    /// The owner's request timer has found reason to suspect the primary; perhaps a client whose requests
+    /// carry authenticators not valid here (decision record 10).
     case suspectPrimary(accused: Int32?)
     case timeout(OrderingTimer)
   }
@@ -179,8 +184,8 @@ extension OrderingCore {
     case send(Message, to: ReplicaID)
     /// Sign `statement(_:)` and answer with `signed` before anything else is given to the core.
     case sign(StatementHandle)
-    /// The next batch in sequence is decided: execute it. The core counts it as executed. The null request has the
-    /// zero digest and no batch.
+    /// The next batch in sequence is decided: execute it. The core counts it as executed. The null request
+    /// has the zero digest and no batch.
     case execute(SequenceNumber, view: View, digest: Digest, batch: BatchHandle)
     /// Everything up to here is executed: digest the state and answer with `checkpointTaken`.
     case takeCheckpoint(SequenceNumber)
@@ -197,15 +202,16 @@ extension OrderingCore {
     case viewEntered(View, isPrimary: Bool)
     /// A batch known by its digest only is wanted; repeated while it is.
     case fetch(Digest)
-    /// Others no longer hold what this replica lacks: fetch the state of this checkpoint, certified by f+1 replicas.
-    /// Given again with a higher one when it is known. Nothing is executed until `stateTransferred` or
-    /// `stateTransferFailed`.
+    /// Others no longer hold what this replica lacks: fetch the state of this checkpoint, certified by f+1
+    /// replicas. Given again with a higher one when it is known. Nothing is executed until `stateTransferred`
+    /// or `stateTransferFailed`.
     case transferState(Checkpoint)
     /// A recovering replica votes from now on.
     case recovered
     /// Must be on disk before any message given after it leaves.
     case persist(OrderingRecord)
-    /// f+1 replicas accuse this client of authenticators that only some replicas find valid (decision record 10).
+    /// f+1 replicas accuse this client of authenticators that only some replicas find valid (decision record
+    /// 10).
     case accusedByWeakQuorum(client: Int32)
     case startTimer(OrderingTimer, afterNanoseconds: Int64)
     case stopTimer(OrderingTimer)

@@ -149,6 +149,23 @@ final class OrderingLog {
       slot.pointee.commits, digests(prePrepare.sequence, .commit), prePrepare.digest)
   }
 
+  /// The digest that so many replicas have prepared, in a slot that is still open.
+  func digest(preparedBy count: Int, at sequence: SequenceNumber) -> Digest? {
+    let voted = slot(sequence).pointee.prepares
+    guard voted.count >= count else { return nil }
+    let digests = digests(sequence, .prepare)
+    var remaining = voted
+    while let position = remaining.popFirst() {
+      if matching(voted, digests, digests[position]).count >= count { return digests[position] }
+    }
+    return nil
+  }
+
+  /// Takes the word of a primary back out of the prepares.
+  func forgetPrepare(of position: Int, for sequence: SequenceNumber) {
+    slot(sequence).pointee.prepares.remove(position)
+  }
+
   /// How many replicas say that they have executed this digest at this number.
   func executions(of digest: Digest, at sequence: SequenceNumber) -> Int {
     matching(slot(sequence).pointee.executions, digests(sequence, .execution), digest).count

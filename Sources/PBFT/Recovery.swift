@@ -1,9 +1,9 @@
-// Beginning again: with what the disk says was promised, or as a replica that has lost it (decision record 18; the
-// estimation protocol of TOCS 2002 §4.3.2).
+// Beginning again: with what the disk says was promised, or as a replica that has lost it (decision record
+// 18; the estimation protocol of TOCS 2002 §4.3.2).
 //
-// Kept true here: after a restart the own votes are exactly those the records claim, so sending them again is no
-// second vote; a recovering replica says nothing that counts until its stable checkpoint is at or above everything
-// it may have voted for.
+// Kept true here: after a restart the own votes are exactly those the records claim, so sending them again is
+// no second vote; a recovering replica says nothing that counts until its stable checkpoint is at or above
+// everything it may have voted for.
 
 extension OrderingCore {
   func start(recovering: Bool) {
@@ -17,6 +17,7 @@ extension OrderingCore {
       // The own VIEW-CHANGE once more: the same claims, for no vote can have followed.
       signViewChange()
     }
+    if mayVote, wasRestored { takeUpSlots() }
     for entry in wanted { emit(.fetch(entry.digest)) }
     if membership.count > 1, self.recovering || wasRestored { ask() }
     armHealing()
@@ -43,7 +44,9 @@ extension OrderingCore {
       $0.claim.sequence != $1.claim.sequence
         ? $0.claim.sequence < $1.claim.sequence : $0.claim.view < $1.claim.view
     }
-    if let last = restored.last, last.claim.sequence.rawValue > stable.sequence.rawValue + configuration.logSize {
+    if let last = restored.last,
+      last.claim.sequence.rawValue > stable.sequence.rawValue + configuration.logSize
+    {
       // Some promises are above the window and cannot be stated in a VIEW-CHANGE: abstain until they can.
       recovering = true
       recoveryBound = SequenceNumber(last.claim.sequence.rawValue - configuration.logSize)
@@ -69,12 +72,13 @@ extension OrderingCore {
     proposedThrough = max(proposedThrough, executedThrough)
     for checkpoint in state.checkpoints {
       precondition(checkpoint.sequence > stable.sequence && checkpoint.sequence <= executedThrough)
-      _ = checkpoints.record(checkpoint, of: position)
+      _ = checkpoints.record(checkpoint, of: position, stable: stable.sequence)
       lastOwnCheckpoint = max(lastOwnCheckpoint, checkpoint.sequence)
     }
   }
 
-  /// Takes restored entries into the window: votes of the view in force into its slots, others into the claims.
+  /// Takes restored entries into the window: votes of the view in force into its slots, others into the
+  /// claims.
   func admitRestored() {
     var taken = 0
     for entry in restored {
@@ -199,8 +203,9 @@ extension OrderingCore {
 
   // MARK: The estimate
 
-  /// With the answers of a quorum: the highest reported stable checkpoint that a quorum less one of the others is not
-  /// above, and that one correct other has prepared. Nothing was voted for here above it by more than a log.
+  /// With the answers of a quorum: the highest reported stable checkpoint that a quorum less one of the
+  /// others is not above, and that one correct other has prepared. Nothing was voted for here above it by
+  /// more than a log.
   func settleRecovery() {
     guard started, recovering else { return }
     if recoveryBound == nil { estimate() }
@@ -214,7 +219,8 @@ extension OrderingCore {
     var best: SequenceNumber?
     let reports = peers.peers
     guard reports.count(where: { $0.hasReported && !$0.isRecovering }) >= quorums.quorum else { return }
-    for candidate in reports.indices where reports[candidate].hasReported && !reports[candidate].isRecovering {
+    for candidate in reports.indices where reports[candidate].hasReported && !reports[candidate].isRecovering
+    {
       let stable = reports[candidate].lowestStable
       if let best, stable <= best { continue }
       var below = 0
@@ -237,15 +243,21 @@ extension OrderingCore {
       emit(.broadcast(.checkpoint(checkpoint)))
     }
     guard inForce else { return signViewChange() }
+    takeUpSlots()
+    restartNullRequestTimer()
+  }
+
+  /// Votes for what is pre-prepared or prepared here and has not been voted for.
+  private func takeUpSlots() {
     for offset in 1...configuration.logSize {
       let sequence = SequenceNumber(stable.sequence.rawValue + offset)
       let slot = log.slot(sequence)
       guard slot.pointee.phase >= .prePrepared else { continue }
       if isPrimary, sequence > proposedThrough { proposedThrough = sequence }
-      if !slot.pointee.prepares.contains(position) { sendPrepare(sequence) }
+      let isInHand = slot.pointee.batch != .none || slot.pointee.digest == .zero
+      if isInHand, !slot.pointee.prepares.contains(position) { sendPrepare(sequence) }
       if slot.pointee.phase >= .prepared, !slot.pointee.commits.contains(position) { sendCommit(sequence) }
       advance(sequence)
     }
-    restartNullRequestTimer()
   }
 }

@@ -1,7 +1,7 @@
 // Signed statements by handle: the core's own, the kept ones, and those an event has just brought.
 //
-// Kept true here: a released handle stays readable until every effect that may name it has been taken, and for some
-// time more, so that an owner may encode it at the end of its own turn.
+// Kept true here: a released handle stays readable until every effect that may name it has been taken, and
+// for some time more, so that an owner may encode it at the end of its own turn.
 
 /// The statements a core holds; at most two per replica and those not yet named in an event.
 final class StatementStore {

@@ -1,5 +1,5 @@
-// The signed statements of a view change (OSDI '99 §4.4; the P and Q sets as claims: TOCS 2002 §3.2.4). They are
-// signed because a NEW-VIEW relays other replicas' VIEW-CHANGEs; everything else a link authenticates.
+// The signed statements of a view change (OSDI '99 §4.4; the P and Q sets as claims: TOCS 2002 §3.2.4). They
+// are signed because a NEW-VIEW relays other replicas' VIEW-CHANGEs; everything else a link authenticates.
 
 /// A claim of a P or Q set: this replica has prepared (P) or pre-prepared (Q) this digest in this view, the
 /// highest in which it has. The zero digest is the null request.
@@ -31,8 +31,8 @@ public struct ViewChange: Hashable, Sendable {
   public var prepared: [Claim]
   /// Q: ascending by sequence number, one claim per sequence number and digest.
   public var prePrepared: [Claim]
-  /// Clients whose requests the primary proposed with authenticators that are not valid here; ascending, at most
-  /// `maximumAccused`.
+  /// Clients whose requests the primary proposed with authenticators that are not valid here; ascending, at
+  /// most `maximumAccused`.
   public var accused: [Int32]
 
   public static let maximumAccused = 64

@@ -9,10 +9,13 @@ extension OrderingCore {
   /// How many replicas suspect the primary of the view in force, this one included.
   public var suspectCount: Int { suspecting.count }
 
-  /// Multicasts SUSPECT and begins to send it again, with back-off. A primary does not begin to suspect itself.
+  /// Multicasts SUSPECT and begins to send it again, with back-off. A primary does not begin to suspect
+  /// itself.
   func suspectPrimary(accused: Int32?) {
     guard mayVote, !isPrimary else { return }
-    if let accused { accuse(accused) }
+    var isNews = false
+    if let accused { isNews = accuse(accused) }
+    if isSuspecting, isNews { emit(.broadcast(.suspect(ownSuspect()))) }
     suspect()
   }
 
@@ -22,14 +25,16 @@ extension OrderingCore {
     counters.suspicions &+= 1
     suspecting.insert(position)
     emit(.suspected(currentView))
-    emit(.broadcast(.suspect(Suspect(view: currentView, accused: ownAccused.last))))
+    emit(.broadcast(.suspect(ownSuspect())))
     isSuspectTimerRunning = true
     emit(.startTimer(.suspectResend, afterNanoseconds: resendDelayNanoseconds))
+    // What the primary seems to owe may have been executed elsewhere: ask.
+    noteEvidence()
     leaveIfAbandoned()
   }
 
-  /// A peer suspects. One correct replica's suspicion (f+1 of them hold one) is reason enough to join; a quorum's
-  /// is reason to leave.
+  /// A peer suspects. One correct replica's suspicion (f+1 of them hold one) is reason enough to join; a
+  /// quorum's is reason to leave.
   func receive(_ suspect: Suspect, from position: Int) -> Rejection? {
     if let accused = suspect.accused { noteAccusation(accused, by: position) }
     guard inForce, suspect.view == currentView else {
@@ -52,7 +57,8 @@ extension OrderingCore {
     if suspecting != former { followSuspicions() }
   }
 
-  /// The primary joins as everybody does: some of those who suspect it may have left the view already, or forgotten.
+  /// The primary joins as everybody does: some of those who suspect it may have left the view already, or
+  /// forgotten.
   private func followSuspicions() {
     if suspecting.count >= quorums.weakQuorum { suspect() }
     leaveIfAbandoned()
@@ -62,9 +68,10 @@ extension OrderingCore {
     isSuspectTimerRunning = false
     guard mayVote, isSuspecting else { return }
     suspectResends = min(suspectResends + 1, 6)
-    emit(.broadcast(.suspect(Suspect(view: currentView, accused: ownAccused.last))))
+    emit(.broadcast(.suspect(ownSuspect())))
     isSuspectTimerRunning = true
     emit(.startTimer(.suspectResend, afterNanoseconds: resendDelayNanoseconds))
+    noteEvidence()
   }
 
   private func leaveIfAbandoned() {
@@ -78,11 +85,21 @@ extension OrderingCore {
 
   // MARK: Accusations (decision record 10)
 
-  private func accuse(_ client: Int32) {
-    ownAccused.removeAll { $0 == client }
+  /// The SUSPECTs of a replica name one accused client after the other, the newest first.
+  private func ownSuspect() -> Suspect {
+    guard !ownAccused.isEmpty else { return Suspect(view: currentView) }
+    accusedTurn = (accusedTurn + ownAccused.count - 1) % ownAccused.count
+    return Suspect(view: currentView, accused: ownAccused[accusedTurn])
+  }
+
+  /// Whether the client had not been accused here before.
+  private func accuse(_ client: Int32) -> Bool {
+    guard !ownAccused.contains(client) else { return false }
     if ownAccused.count >= ViewChange.maximumAccused { ownAccused.removeFirst() }
     ownAccused.append(client)
+    accusedTurn = ownAccused.count
     noteAccusation(client, by: position)
+    return true
   }
 
   func noteAccusation(_ client: Int32, by position: Int) {

@@ -1,9 +1,10 @@
 // Leaving a view and asking for the next (OSDI '99 §4.4).
 //
-// Kept true here: after `viewLeft` there is no own vote in an earlier view; the P and Q sets of the own VIEW-CHANGE
-// hold everything this replica has voted for above its stable checkpoint; per replica one VIEW-CHANGE is kept, that
-// of the highest view; a view is left when a quorum suspects its primary, when f+1 replicas are further, at its
-// planned end, when its NEW-VIEW is late or wrong, and for no other reason (decision record 17).
+// Kept true here: after `viewLeft` there is no own vote in an earlier view; the P and Q sets of the own
+// VIEW-CHANGE hold everything this replica has voted for above its stable checkpoint; per replica one
+// VIEW-CHANGE is kept, that of the highest view; a view is left when a quorum suspects its primary, when f+1
+// replicas are further, at its planned end, when its NEW-VIEW is late or wrong, and for no other reason
+// (decision record 17).
 
 /// The VIEW-CHANGE kept of a replica.
 struct StoredViewChange {
@@ -142,8 +143,8 @@ extension OrderingCore {
     emit(.send(.newView(handle), to: membership.replicas[position]))
   }
 
-  /// Looks at what is stored: f+1 replicas in later views are followed; a quorum for the pending view starts the
-  /// wait for its NEW-VIEW, once (W4), and lets its primary make one.
+  /// Looks at what is stored: f+1 replicas in later views are followed; a quorum for the pending view starts
+  /// the wait for its NEW-VIEW, once (W4), and lets its primary make one.
   private func viewChangesChanged() {
     guard !recovering else { return }
     var later = 0
@@ -170,7 +171,13 @@ extension OrderingCore {
 
   /// The NEW-VIEW of the pending view has not come in time.
   func giveUpPendingView() {
+    guard isNewViewTimerRunning else { return }
     isNewViewTimerRunning = false
+    failPendingView()
+  }
+
+  /// The pending view comes to nothing.
+  func failPendingView() {
     guard !inForce else { return }
     viewHasProgressed = false
     startViewChange(to: View(currentView.rawValue &+ 1))

@@ -49,6 +49,7 @@ final class DurableFiles: @unchecked Sendable {
   private let durability: Durability
   private let state: RunningState
   private var marksAfterCommit = false
+  private var hasBegun = false
   /// Of the commit under way.
   private var marksRunning = false
   private var outcome: String?
@@ -87,7 +88,10 @@ final class DurableFiles: @unchecked Sendable {
   }
 
   /// Whether something waits for the next commit.
-  var hasPending: Bool { !pending.isEmpty || marksAfterCommit }
+  var hasPending: Bool { !pending.isEmpty || isMarkDue }
+
+  /// A marker that promises what the log holds follows the log's first segment, where there is a log.
+  private var isMarkDue: Bool { marksAfterCommit && (hasBegun || durability == .none) }
 
   var pendingBytes: Int { pending.bytes.count }
 
@@ -95,15 +99,18 @@ final class DurableFiles: @unchecked Sendable {
   func append(_ bytes: UnsafeRawBufferPointer) { pending.bytes.append(bytes) }
 
   /// What is appended from now on begins a new segment.
-  func rotate(to segment: UInt64) { pending.rotations.append((pending.bytes.count, segment)) }
+  func rotate(to segment: UInt64) {
+    hasBegun = true
+    pending.rotations.append((pending.bytes.count, segment))
+  }
 
   /// Hands what waits to the disk's thread. Precondition: not busy.
   func commit() {
     precondition(!isBusy, "one commit at a time")
     guard failure == nil, hasPending else { return }
     isBusy = true
-    marksRunning = marksAfterCommit
-    marksAfterCommit = false
+    marksRunning = isMarkDue
+    if marksRunning { marksAfterCommit = false }
     swap(&pending, &underWay)
     committedAt = monotonicNanoseconds()
     queue.async(execute: task)
@@ -204,7 +211,9 @@ final class SegmentWriter: @unchecked Sendable {
       isNew = true
     }
     append(bytes, offset..<bytes.count)
-    if failure == nil, syncs || isNew, fdatasync(descriptor) != 0 { fail(errno, "cannot be made durable") }
+    if failure == nil, descriptor >= 0, syncs || isNew, fdatasync(descriptor) != 0 {
+      fail(errno, "cannot be made durable")
+    }
     if isNew { dropOlder() }
     return failure
   }

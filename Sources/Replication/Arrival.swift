@@ -144,6 +144,7 @@ extension Replica {
       return
     }
     counts.requestsStored &+= 1
+    store.records[slot.index].pointee.arrivedAt = timers.now.nanoseconds
     directory.lanes[Int(lane)].pointee.holders &+= 1
     // The client has begun another session: what it left in this place is of an older one.
     let abandoned = directory.place(lane, request.sequence).pointee

@@ -88,7 +88,12 @@ extension Replica {
     guard let digest = batches.digest(of: prePrepare.batch) else { return reject(.malformed, from: sender) }
     if batches.requests(of: prePrepare.batch).isEmpty {
       discard(prePrepare.batch)
-      return reject(.emptyBatch, from: sender)
+      // The null request (OSDI '99 §4.4) has no requests and the zero digest.
+      guard prePrepare.digest == .zero, isMember else { return reject(.emptyBatch, from: sender) }
+      var null = prePrepare
+      null.batch = .none
+      core.processEvent(.prePrepare(null, isReconfiguration: false, from: sender))
+      return settle()
     }
     // Before anything of it is kept: what does not match its digest must not take the place of what does.
     guard digest == prePrepare.digest else {

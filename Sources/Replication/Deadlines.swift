@@ -74,7 +74,11 @@ extension Replica {
     forwardOverdue()
     forwardAgain()
     if mustSuspect() || isAccusedOverdue {
-      core.processEvent(.suspectPrimary(accused: accusation?.client))
+      if let clients = accusation?.clients {
+        for client in clients { core.processEvent(.suspectPrimary(accused: client)) }
+      } else {
+        core.processEvent(.suspectPrimary(accused: nil))
+      }
       settle()
     }
     armRequestTimer()
@@ -133,7 +137,7 @@ extension Replica {
     let now = timers.now.nanoseconds
     let since = eligible[0].since
     guard now - since >= timeout else { return false }
-    return now - lastRequestExecutedAt >= timeout || latestEligibleExecuted - timeout / 2 >= since
+    return now - lastRequestExecutedAt >= timeout || latestArrivalExecuted - timeout / 2 >= since
   }
 
   /// Sets the one timer to the next instant at which something may have to be done.
@@ -152,7 +156,11 @@ extension Replica {
     if !core.isSuspecting, !eligible.isEmpty {
       var suspicion = eligible[0].since + timeout
       // Old enough, and the queue moves: look again when it may have stopped, and for overtaking meanwhile.
-      if suspicion <= now { suspicion = min(lastRequestExecutedAt + timeout, now + timeout / 8) }
+      if suspicion <= now {
+        suspicion = min(lastRequestExecutedAt + timeout, now + timeout / 8)
+        // A replica that abstains has found reason and cannot say so: it need not look again at once.
+        if suspicion <= now { suspicion = now + timeout / 8 }
+      }
       deadline = min(deadline, suspicion)
     }
     if let again = forwardAgainAt { deadline = min(deadline, again) }
@@ -164,9 +172,9 @@ extension Replica {
 
 // MARK: Accusations (decision record 10)
 
-/// A client whose request the primary has proposed with an authenticator that is not valid here.
+/// The clients whose requests the primary has proposed in one batch with authenticators that are not valid here.
 struct Accusation {
-  var client: Int32
+  var clients: [Int32]
   /// The batch that was not taken for it.
   var sequence: SequenceNumber
   var since: Int64
@@ -184,9 +192,15 @@ extension Replica {
       sequence > lastExecuted
     else { return }
     counts.batchesAccused &+= 1
+    if accusation?.sequence == sequence {
+      if accusation!.clients.count < ViewChange.maximumAccused, !accusation!.clients.contains(client) {
+        accusation!.clients.append(client)
+      }
+      return
+    }
     // The earliest that stalls is what everything behind it waits for.
     if let accusation, accusation.sequence > lastExecuted, accusation.sequence <= sequence { return }
-    accusation = Accusation(client: client, sequence: sequence, since: timers.now.nanoseconds)
+    accusation = Accusation(clients: [client], sequence: sequence, since: timers.now.nanoseconds)
     armRequestTimer()
   }
 

@@ -82,9 +82,8 @@ extension Replica {
       header.pointee.lane = -1
       state.pointee.holders &-= 1
     }
-    if record.pointee.eligibleAt > latestEligibleExecuted {
-      latestEligibleExecuted = record.pointee.eligibleAt
-    }
+    // A pipelined request is queued at the primary when it comes, long before it is eligible here: judged by that.
+    if record.pointee.arrivedAt > latestArrivalExecuted { latestArrivalExecuted = record.pointee.arrivedAt }
     removeFromLane(lane, session, sequence)
     moveReady(lane, session, sequence)
   }

@@ -17,6 +17,7 @@ extension Replica {
       return answerQuery(query, from: sender)
     case .checkpoint(let checkpoint):
       if let position = membership.position(of: sender) { vouched[position] = checkpoint }
+      if !isMember { return follow(checkpoint) }
     case .prePrepare, .prepare, .commit, .suspect, .viewChange, .newView, .status, .executed: break
     }
     guard isMember else { return reject(.unknownSender, from: sender) }
@@ -144,13 +145,13 @@ extension Replica {
     }
     batches.begin()
     for slot in batches.requests(of: held) {
-      store.retain(slot)
       let record = store.records[slot.index]
       let header = store.headers[slot.index]
       if header.pointee.flags.contains(.stored), !header.pointee.isInLiveBatch {
         directory.lanes[Int(header.pointee.lane)].pointee.outstanding &-= 1
         waiting &-= 1
       }
+      store.retain(slot)
       batches.append(
         slot, digest: record.pointee.digest,
         bytes: Int(record.pointee.dataCount) + Int(record.pointee.authenticatorCount))
@@ -200,7 +201,7 @@ extension Replica {
       role = .waiting
     }
     lastRequestExecutedAt = timers.now.nanoseconds
-    latestEligibleExecuted = .min / 2
+    latestArrivalExecuted = .min / 2
     batches.markAllDead()
     core.forEachLiveBatch { _, _, batch in batches.markLive(batch) }
     recountLanes()

@@ -80,8 +80,8 @@ public final class Replica: EventReceiver {
   @exclusivity(unchecked) var isRequestTimerArmed = false
   /// When the last batch with a client request that was executed came, nanoseconds.
   @exclusivity(unchecked) var lastRequestExecutedAt: Int64 = 0
-  /// The latest instant at which a request that has been executed became eligible here, nanoseconds.
-  @exclusivity(unchecked) var latestEligibleExecuted = Int64.min / 2
+  /// The latest instant at which a request that has been executed came here, nanoseconds.
+  @exclusivity(unchecked) var latestArrivalExecuted = Int64.min / 2
   /// What the primary of the view in force has proposed with an authenticator that is not valid here.
   @exclusivity(unchecked) var accusation: Accusation?
   /// Clients that f+1 replicas accuse.

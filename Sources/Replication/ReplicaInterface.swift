@@ -60,6 +60,7 @@ extension Replica {
     case signed(StatementHandle, StatementSignature)
     /// The pre-prepare of this number held a request of this client whose authenticator is not valid here,
     /// and was not taken (decision record 10).
+    /// Once for each such client of the batch.
     case accuse(client: Int32, view: View, sequence: SequenceNumber, from: ReplicaID)
     /// A peer whose membership is this one has sent what only members of the own membership are heard on.
     case otherMembership(Int32, from: ReplicaID)

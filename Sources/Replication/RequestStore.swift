@@ -48,6 +48,8 @@ struct RequestRecord: BitwiseCopyable {
   var block: UnsafeMutableRawPointer?
   /// When it became eligible here; `.min` before.
   var eligibleAt: Int64
+  /// When it came from its client or a forward; `.min` while it is known from a batch only.
+  var arrivedAt: Int64
   var client: Int32
   var session: Int32
   var sequence: Int32
@@ -125,7 +127,7 @@ final class RequestStore {
       (block + request.data.count).copyMemory(from: tags, byteCount: request.authenticator.count)
     }
     record.pointee = RequestRecord(
-      digest: request.digest, block: block, eligibleAt: .min, client: request.client,
+      digest: request.digest, block: block, eligibleAt: .min, arrivedAt: .min, client: request.client,
       session: request.session,
       sequence: request.sequence, operationID: request.operationID, replyServer: request.replyServer,
       membershipID: request.membershipID, dataCount: Int32(truncatingIfNeeded: request.data.count),
@@ -217,7 +219,8 @@ final class RequestStore {
 extension RequestRecord {
   static var empty: RequestRecord {
     RequestRecord(
-      digest: .zero, block: nil, eligibleAt: .min, client: 0, session: 0, sequence: 0, operationID: 0,
+      digest: .zero, block: nil, eligibleAt: .min, arrivedAt: .min, client: 0, session: 0, sequence: 0,
+      operationID: 0,
       replyServer: 0, membershipID: 0, dataCount: 0, contentOffset: 0, authenticatorCount: 0,
       newestConnection: .none, olderConnection: .none, kind: .ordered)
   }

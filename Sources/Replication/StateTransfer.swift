@@ -49,6 +49,15 @@ extension Replica {
     askDonor()
   }
 
+  /// A replica that is no member of the membership whose state it has fetches what f+1 members vouch for, until it has
+  /// a state in whose membership it is.
+  func follow(_ checkpoint: Checkpoint) {
+    guard isStarted, checkpoint.sequence > lastExecuted,
+      vouched.count(where: { $0 == checkpoint }) >= membership.quorums.weakQuorum
+    else { return }
+    beginTransfer(to: checkpoint)
+  }
+
   /// The next replica after `position` that vouches for the checkpoint, else for a later one, else any.
   private func nextDonor(of target: Checkpoint, tried: ReplicaSet, after position: Int) -> ReplicaID? {
     for pass in 0..<3 {
@@ -148,6 +157,13 @@ extension Replica {
     emit(.transferEnded(header.sequence))
     if header.membership != membership {
       begin(header.membership, at: header.checkpoint)
+      if isMember {
+        // The others are told that this replica has the state, and asked for what comes after it.
+        core.processEvent(.stateTransferred(header.checkpoint))
+        runOrdering()
+      }
+    } else if !isMember {
+      beginSegment()
     } else {
       // The log's segment does not lead to this state: a new one begins with it, and needs no record of it.
       isInstalling = true

@@ -164,7 +164,7 @@ final class Adversary {
       let content: [UInt8] = [6, 6, 6]
       let request = content.withUnsafeBytes {
         cluster.requests.make(
-          client: source.client, session: source.session, sequence: source.sequence + 1, kind: .ordered,
+          client: source.client, session: source.session, sequence: source.sequence &+ 1, kind: .ordered,
           membershipID: source.membershipID, operation: source.operation, authorised: 0, content: $0)
       }
       cluster.lists.append(TaggedRequest(request: request, tags: .max), to: made)
@@ -176,7 +176,9 @@ final class Adversary {
       return cluster.lists.make()
     default:
       // Tags that only some find valid; in place of a signature, one that nobody does.
-      for index in 0..<cluster.lists[made].count { cluster.lists[made][index].tags &= cluster.plan.isSigned ? 0 : chance.bits() }
+      for index in 0..<cluster.lists[made].count {
+        cluster.lists[made][index].tags &= cluster.plan.isSigned ? 0 : chance.bits()
+      }
     }
     return made
   }
@@ -218,9 +220,10 @@ final class Adversary {
       case 1: status.executed.rawValue = chance.bits()
       case 2: status.view.rawValue &+= UInt64(chance.below(100))
       case 3: status.prepared.rawValue = .max
-      default: status = Status(
-        view: .zero, isActive: true, isRecovering: false, asks: true, stable: .zero, prepared: .zero,
-        executed: .zero)
+      default:
+        status = Status(
+          view: .zero, isActive: true, isRecovering: false, asks: true, stable: .zero, prepared: .zero,
+          executed: .zero)
       }
       packet.message = .status(status)
     default: break
@@ -229,7 +232,8 @@ final class Adversary {
   }
 
   private func changed(
-    _ digest: Digest, _ view: View, _ sequence: SequenceNumber, _ isOtherSide: Bool, _ cluster: SimulatedCluster
+    _ digest: Digest, _ view: View, _ sequence: SequenceNumber, _ isOtherSide: Bool,
+    _ cluster: SimulatedCluster
   ) -> Digest {
     if let equivocation = cluster.equivocation(view, sequence) {
       return isOtherSide ? equivocation.second : equivocation.first

@@ -90,7 +90,10 @@ extension Adversary {
     case 1: content.prePrepared = Array(repeating: claim, count: 40)
     case 2: content.prepared.reverse()
     case 3: content.checkpoints = Array(repeating: content.stable, count: 3)
-    case 4: content.view.rawValue = chance.pick([0, .max, content.view.rawValue &+ 1, content.view.rawValue &+ 1_000])
+    case 4:
+      content.view.rawValue = chance.pick([
+        0, .max, content.view.rawValue &+ 1, content.view.rawValue &+ 1_000,
+      ])
     case 5: content.membershipID &+= 1
     case 6: content.stable.sequence.rawValue = chance.pick([.max, .max - 3, 1])
     case 7: content.prePrepared = []
@@ -139,7 +142,8 @@ extension Adversary {
     var message: Message?
     if roles.contains(.suspicious) {
       if chance.happens(512) {
-        message = .suspect(Suspect(view: status.view, accused: chance.happens(256) ? Int32(chance.below(2_000)) : nil))
+        message = .suspect(
+          Suspect(view: status.view, accused: chance.happens(256) ? Int32(chance.below(2_000)) : nil))
       } else {
         return sendViewChange(status, host, cluster)
       }

@@ -55,7 +55,9 @@ extension SimulatedCluster {
     case .rotate(let segment): host.disk.beginSegment(segment)
     case .reply(let reply): answer(reply, host)
     case .forward(let slot):
-      guard let tagged = tagged(host.replica.data(of: slot), host.replica.authenticator(of: slot)) else { return }
+      guard let tagged = tagged(host.replica.data(of: slot), host.replica.authenticator(of: slot)) else {
+        return
+      }
       var packet = packet(.forward, host)
       packet.words = (UInt64(tagged.request), tagged.tags)
       leave(packet, to: -1, host)
@@ -76,13 +78,15 @@ extension SimulatedCluster {
     case .diverged(let sequence):
       trace.note(.diverge, at: now, index, sequence.rawValue, 0, "\(host.name)|n\(sequence.rawValue)")
       if host.isCorrect, plan.twinOf != Int(host.id.rawValue), plan.expectsSafety {
-        ledger.fail(.agreement, at: now, "\(host.name) says that its state at n\(sequence.rawValue) is damaged")
+        ledger.fail(
+          .agreement, at: now, "\(host.name) says that its state at n\(sequence.rawValue) is damaged")
       }
     case .suspected(let view):
       trace.note(.suspect, at: now, index, view.rawValue, 0, "\(host.name)|v\(view.rawValue)")
     case .viewLeft(let view, let next):
       trace.note(
-        .leave, at: now, index, view.rawValue, next.rawValue, "\(host.name)|v\(view.rawValue) to v\(next.rawValue)")
+        .leave, at: now, index, view.rawValue, next.rawValue,
+        "\(host.name)|v\(view.rawValue) to v\(next.rawValue)")
     case .viewEntered(let view, let isPrimary):
       host.viewsEntered += 1
       trace.note(
@@ -185,8 +189,12 @@ extension SimulatedCluster {
     packet.byteCount = Int32(content.count)
     if content.count >= 16 { packet.words = content.loadUnaligned(as: (UInt64, UInt64).self) }
     check(reply, packet, host)
-    for connection in [reply.connections.0, reply.connections.1] where connection != .none {
-      packet.to = Int32(bitPattern: connection.rawValue)
+    if reply.connections.0 != .none {
+      packet.to = Int32(bitPattern: reply.connections.0.rawValue)
+      host.outbox.append(Departure(packet: packet, isBroadcast: false))
+    }
+    if reply.connections.1 != .none {
+      packet.to = Int32(bitPattern: reply.connections.1.rawValue)
       host.outbox.append(Departure(packet: packet, isBroadcast: false))
     }
   }
@@ -224,7 +232,7 @@ extension SimulatedCluster {
     for index in departures.indices {
       let departure = departures[index]
       if departure.isBroadcast {
-        for other in 0..<plan.hosts where other != host.index && hosts[other].id != host.id {
+        for other in 0..<hostCount where other != host.index && hosts[other].id != host.id {
           var packet = departure.packet
           packet.to = Int32(truncatingIfNeeded: other)
           dispatch(packet, host)

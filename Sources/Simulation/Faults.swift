@@ -58,9 +58,7 @@ extension SimulatedCluster {
     host.isUp = false
     host.crashes += 1
     host.writesUntilCrash = 0
-    host.replica = nil
-    host.manager = nil
-    host.timers = nil
+    host.endProcess()
     host.forgetProcess()
   }
 

@@ -35,9 +35,7 @@ extension SimulatedCluster {
     let manager = EventManager<Replica>(queueCapacity: 16, timers: timers)
     manager.setReceiver(replica)
     manager.start()
-    host.timers = timers
-    host.manager = manager
-    host.replica = replica
+    host.beginProcess(replica, manager, timers)
     let mustRecover = restore(host) || recovering
     host.isRecovering = mustRecover
     host.lastExecuted = replica.lastLink.sequence.rawValue
@@ -53,7 +51,8 @@ extension SimulatedCluster {
     let scan = DurableScan(
       host.disk.segments.map { segment in
         let zeros = [UInt8](repeating: 0, count: SimulatedDisk.preallocated)
-        return DurableSegment(number: segment.number, bytes: segment.bytes + (segment.isCutShort ? [] : zeros))
+        return DurableSegment(
+          number: segment.number, bytes: segment.bytes + (segment.isCutShort ? [] : zeros))
       })
     // A started replica without any log, or one whose writes nobody waited for, may have promised anything.
     let isEmpty = scan.verdict == .empty
@@ -65,7 +64,11 @@ extension SimulatedCluster {
 
   @inline(__always)
   func begin(_ host: SimulatedHost) {
-    host.manager.runTurn(at: host.localTime(now))
+    let local = host.localTime(now)
+    host.timers.advance(to: local)
+    // Most arrivals find no timer expired, and nothing is ever queued: then a turn delivers nothing.
+    guard host.timers.hasFired else { return }
+    host.manager.runTurn(at: local)
     runEffects(host)
   }
 
@@ -78,17 +81,17 @@ extension SimulatedCluster {
   /// After an arrival: the turn ends now or a little later, with what else has come by then.
   @inline(__always)
   func closeTurn(_ host: SimulatedHost) {
-    guard plan.turnNanoseconds > 0, !host.isCrashing else { return endTurn(host) }
+    guard turnNanoseconds > 0, !host.isCrashing else { return endTurn(host, hasBegun: true) }
     guard !host.isTurnOpen else { return }
     host.isTurnOpen = true
-    heap.push(.turnEnd, at: now &+ plan.turnNanoseconds, subject: Int32(truncatingIfNeeded: host.index))
+    heap.push(.turnEnd, at: now &+ turnNanoseconds, subject: Int32(truncatingIfNeeded: host.index))
   }
 
-  func endTurn(_ host: SimulatedHost) {
+  func endTurn(_ host: SimulatedHost, hasBegun: Bool = false) {
     guard host.isUp else { return }
     host.isTurnOpen = false
     if !host.isCrashing {
-      begin(host)
+      if !hasBegun { begin(host) }
       inject(.endOfTurn, host)
     }
     if host.isCrashing { return crash(host, host.crashLoss) }
@@ -99,13 +102,13 @@ extension SimulatedCluster {
 
   /// What the turn has to say leaves, or waits for the disk.
   private func depart(_ host: SimulatedHost) {
-    if plan.disk == .sync, host.isWriting || host.disk.hasUnsynchronised {
+    if diskMode == .sync, host.isWriting || host.disk.hasUnsynchronised {
       host.waiting.append(contentsOf: host.outbox)
       host.outbox.removeAll(keepingCapacity: true)
       startWrite(host)
     } else {
       send(&host.outbox, host)
-      if plan.disk == .async { startWrite(host) }
+      if diskMode == .async { startWrite(host) }
     }
   }
 
@@ -165,7 +168,8 @@ extension SimulatedCluster {
       || status.heldRequests > configuration.maximumHeldRequests
       || status.heldBytes > configuration.maximumHeldBytes || status.clients > configuration.maximumClients
       || status.isMember
-        && status.lastExecuted.rawValue > status.stableCheckpoint.sequence.rawValue + UInt64(configuration.logSize)
+        && status.lastExecuted.rawValue > status.stableCheckpoint.sequence.rawValue
+          + UInt64(configuration.logSize)
     {
       ledger.fail(
         .bounds, at: now,
@@ -331,9 +335,7 @@ extension SimulatedCluster {
         replica.abandonBatch()
         // A signature says the same to everybody: the primary should not have proposed it.
         guard !plan.isSigned else { return inject(.invalid(.badAuthenticator, from: sender), host) }
-        return inject(
-          .accuse(
-            client: request.client, view: prePrepare.view, sequence: prePrepare.sequence, from: sender), host)
+        return accuse(packet.payload, prePrepare, sender, host)
       }
       guard append(tagged, host) else {
         replica.abandonBatch()
@@ -344,9 +346,22 @@ extension SimulatedCluster {
     inject(.prePrepare(prePrepare, from: sender), host)
   }
 
+  /// Names every client of the batch whose tag is not valid here.
+  private func accuse(_ list: Int32, _ prePrepare: PrePrepare, _ sender: ReplicaID, _ host: SimulatedHost) {
+    for index in 0..<lists[list].count {
+      let tagged = lists[list][index]
+      guard !requests.isAuthentic(tagged, at: Int(host.id.rawValue)) else { continue }
+      inject(
+        .accuse(
+          client: requests[tagged.request].client, view: prePrepare.view, sequence: prePrepare.sequence,
+          from: sender), host)
+    }
+  }
+
   private func traceDelivery(_ packet: Packet, _ host: SimulatedHost) {
     trace.note(
-      .deliver, at: now, packet.to, packet.kind == .message || packet.kind == .prePrepare
+      .deliver, at: now, packet.to,
+      packet.kind == .message || packet.kind == .prePrepare
         ? packet.message.fingerprint : packet.words.0 ^ packet.digest.words.0,
       UInt64(UInt32(bitPattern: packet.from)) | UInt64(packet.kind.rawValue) &<< 32,
       "\(host.name)|\(describe(packet)) from \(hosts[Int(packet.from)].name)")
@@ -367,7 +382,8 @@ extension SimulatedCluster {
 
   private func describe(_ statement: SignedStatement) -> String {
     func claims(_ claims: [Claim]) -> String {
-      claims.map { "n\($0.sequence.rawValue):v\($0.view.rawValue):\(short($0.digest))" }.joined(separator: " ")
+      claims.map { "n\($0.sequence.rawValue):v\($0.view.rawValue):\(short($0.digest))" }.joined(
+        separator: " ")
     }
     switch statement.statement {
     case .viewChange(let content):

@@ -133,7 +133,8 @@ struct Ledger {
       operations[Int(operation)].position = position
       operations[Int(operation)].chain = chain
     } else if known != position || operations[Int(operation)].chain != chain {
-      return fail(.exactlyOnce, at: time, "operation \(name(operation)) has positions \(known) and \(position)")
+      return fail(
+        .exactlyOnce, at: time, "operation \(name(operation)) has positions \(known) and \(position)")
     }
     guard position > 0, position < 1 << 20 else {
       return fail(.exactlyOnce, at: time, "operation \(name(operation)) has position \(position)")

@@ -207,7 +207,8 @@ final class RequestLists {
     larger.moveInitialize(from: rows, count: created * RequestLists.longest)
     rows.deallocate()
     rows = larger
-    let largerCounts = UnsafeMutablePointer<(count: Int32, references: Int32)>.allocate(capacity: capacity * 2)
+    let largerCounts = UnsafeMutablePointer<(count: Int32, references: Int32)>.allocate(
+      capacity: capacity * 2)
     largerCounts.moveInitialize(from: counts, count: created)
     counts.deallocate()
     counts = largerCounts

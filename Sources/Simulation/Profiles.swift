@@ -144,7 +144,8 @@ public struct Profile: Hashable, Sendable {
       $0.mostCuts = 6
       $0.mostClogs = 2
       $0.roles = [
-        .corruptTransfer, .lyingCheckpoints, .lyingStatus, .inTheDark, .silent, .lyingReplies, .forgingBatches,
+        .corruptTransfer, .lyingCheckpoints, .lyingStatus, .inTheDark, .silent, .lyingReplies,
+        .forgingBatches,
       ]
     },
     Profile("clients", "clients with partial tags, replays, jumps, several operations of one sequence") {
@@ -176,7 +177,9 @@ public struct Profile: Hashable, Sendable {
       $0.roles = AdversaryRoles.all.map(\.role)
       $0.byzantineClients = 2
     },
-    Profile("beyond-f", "more crashed or Byzantine replicas than tolerated: may halt, never diverges by crashes") {
+    Profile(
+      "beyond-f", "more crashed or Byzantine replicas than tolerated: may halt, never diverges by crashes"
+    ) {
       $0.mostLossShare = 40
       $0.mostCuts = 4
       $0.mostCrashes = 8

@@ -97,7 +97,8 @@ final class RequestTable {
   @inline(__always)
   func data(_ index: Int32) -> UnsafeRawBufferPointer {
     let request = requests + Int(index)
-    return UnsafeRawBufferPointer(start: bytes + request.pointee.offset, count: Int(request.pointee.byteCount))
+    return UnsafeRawBufferPointer(
+      start: bytes + request.pointee.offset, count: Int(request.pointee.byteCount))
   }
 
   /// Whether the request with these tags convinces the replica of its client.

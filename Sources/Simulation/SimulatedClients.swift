@@ -65,7 +65,8 @@ extension SimulatedCluster {
   /// operations are not waited for then; nothing else may.
   func refused(_ id: Int32, by host: SimulatedHost) {
     guard let client = clients.firstIndex(where: { $0.id == id }), host.isCorrect else { return }
-    trace.note(.fault, at: now, Int32(host.index), 11, UInt64(UInt32(bitPattern: id)), "\(host.name)|refuses c\(id)")
+    trace.note(
+      .fault, at: now, Int32(host.index), 11, UInt64(UInt32(bitPattern: id)), "\(host.name)|refuses c\(id)")
     guard client < plan.clients, !clients[client].isFramed else { return }
     if plan.isSigned || !plan.roles.contains(where: { $0.contains(.forgingBatches) }) {
       ledger.fail(.liveness, at: now, "\(host.name) refuses the correct client c\(id)")
@@ -81,7 +82,9 @@ extension SimulatedCluster {
   func pump(_ client: Int) {
     while clients[client].backlog > 0, clients[client].inFlight < plan.outstanding {
       // Any sequence may begin a session (decision record 6 e): the first is answered before the second is sent.
-      if clients[client].nextSequence > 0, !clients[client].isSessionOpen, clients[client].inFlight > 0 { return }
+      if clients[client].nextSequence > 0, !clients[client].isSessionOpen, clients[client].inFlight > 0 {
+        return
+      }
       // Replies are remembered for 32 sequences: no request runs further ahead of one that is not answered.
       if clients[client].inFlight > 0, clients[client].nextSequence - lowestInFlight(client) >= 24 { return }
       if clients[client].inFlight == 0, clients[client].nextSequence > 0, plan.sessionShare > 0,
@@ -106,7 +109,9 @@ extension SimulatedCluster {
   /// The lowest sequence of the client that is not answered. Precondition: there is one.
   private func lowestInFlight(_ client: Int) -> Int32 {
     var lowest = Int32.max
-    for operation in clients[client].pending { lowest = min(lowest, ledger.operations[Int(operation)].sequence) }
+    for operation in clients[client].pending {
+      lowest = min(lowest, ledger.operations[Int(operation)].sequence)
+    }
     return lowest
   }
 
@@ -122,7 +127,8 @@ extension SimulatedCluster {
     let request = bytes.withUnsafeBytes {
       requests.make(
         client: client.id, session: record.session, sequence: record.sequence, kind: kind,
-        membershipID: client.membershipID, operation: operation, authorised: RequestTable.allTags, content: $0)
+        membershipID: client.membershipID, operation: operation, authorised: RequestTable.allTags, content: $0
+      )
     }
     ledger.setRequest(request, of: operation)
     trace.note(
@@ -141,8 +147,8 @@ extension SimulatedCluster {
 
   /// To every replica there is.
   private func sendRequest(_ request: Int32, of client: Int) {
-    for host in hosts where host.wasStarted {
-      sendRequest(request, tags: RequestTable.allTags, of: client, to: host.index)
+    for index in 0..<hostCount where hosts[index].wasStarted {
+      sendRequest(request, tags: RequestTable.allTags, of: client, to: index)
     }
   }
 
@@ -157,7 +163,8 @@ extension SimulatedCluster {
   func resendIfUnanswered(_ operation: Int32) {
     let record = ledger.operations[Int(operation)]
     guard !record.isAcknowledged, !clients[Int(record.client)].isFramed else { return }
-    if record.client == Int32(administratorClient), requests[record.request].membershipID < reachedMembership {
+    if record.client == Int32(administratorClient), requests[record.request].membershipID < reachedMembership
+    {
       return
     }
     sendRequest(record.request, of: Int(record.client))
@@ -181,7 +188,7 @@ extension SimulatedCluster {
       isEmpty: packet.byteCount < 16)
     let answer = answers[place]
     var equal = 0
-    for replica in 0..<Self.replicasOfAnswers {
+    for replica in 0..<hostCount {
       let other = answers[Int(operation) * Self.replicasOfAnswers + replica]
       guard other.membershipID >= 0, other.isEmpty == answer.isEmpty else { continue }
       if answer.isEmpty {
@@ -231,7 +238,8 @@ extension SimulatedCluster {
     let request = bytes.withUnsafeBytes {
       requests.make(
         client: client.id, session: record.session, sequence: record.sequence, kind: .ordered,
-        membershipID: client.membershipID, operation: operation, authorised: RequestTable.allTags, content: $0)
+        membershipID: client.membershipID, operation: operation, authorised: RequestTable.allTags, content: $0
+      )
     }
     ledger.setRequest(request, of: operation)
     sendRequest(request, of: Int(record.client))

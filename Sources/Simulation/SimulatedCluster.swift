@@ -37,11 +37,15 @@ public final class SimulatedCluster {
   @exclusivity(unchecked) var statements = SharedPool<SignedStatement>()
   @exclusivity(unchecked) var blobs = SharedPool<[UInt8]>()
   @exclusivity(unchecked) var plan: SimulationPlan
+  /// Of the plan, where they are read all the time.
+  @exclusivity(unchecked) var turnNanoseconds: Int64 = 0
+  @exclusivity(unchecked) var diskMode = DiskMode.none
+  @exclusivity(unchecked) var hostCount = 0
   @exclusivity(unchecked) var chance = Chance(seed: 0)
   @exclusivity(unchecked) var trace = Trace()
   @exclusivity(unchecked) var ledger = Ledger()
   @exclusivity(unchecked) var now: Int64 = 0
-  @exclusivity(unchecked) var hosts: [SimulatedHost] = []
+  let hosts: [SimulatedHost]
   @exclusivity(unchecked) var memberships: [Membership] = []
   /// The highest membership a replica has begun.
   @exclusivity(unchecked) var reachedMembership: Int32 = 0
@@ -59,8 +63,6 @@ public final class SimulatedCluster {
   @exclusivity(unchecked) var isHealed = false
   @exclusivity(unchecked) var events = 0
   @exclusivity(unchecked) var messages = 0
-  /// The trace of packets under way, off by default: a line per packet sent is much.
-  public var tracesDeliveries = true
 
   /// More events than this is a livelock.
   static let mostEvents = 1_000_000
@@ -88,7 +90,8 @@ public final class SimulatedCluster {
     if ledger.breach == nil, plan.profile.name == "calm", plan.configuration.viewChangePeriod == 0,
       let host = hosts.first(where: { $0.viewsEntered > 0 })
     {
-      ledger.fail(.needlessViewChange, at: now, "\(host.name) entered \(host.viewsEntered) views without a fault")
+      ledger.fail(
+        .needlessViewChange, at: now, "\(host.name) entered \(host.viewsEntered) views without a fault")
     }
     if ledger.breach == nil { ledger.close(at: now) }
     return end()
@@ -96,6 +99,9 @@ public final class SimulatedCluster {
 
   private func begin(_ plan: SimulationPlan, _ keepingLines: Bool) {
     self.plan = plan
+    turnNanoseconds = plan.turnNanoseconds
+    diskMode = plan.disk
+    hostCount = plan.hosts
     heap.removeAll()
     packets.removeAll()
     lists.removeAll()
@@ -120,7 +126,7 @@ public final class SimulatedCluster {
       host.reset(id: ReplicaID(Int32(host.index)), drift: plan.clockDrift[host.index])
     }
     for index in 0..<plan.replicas { boot(hosts[index], as: ReplicaID(Int32(index)), in: memberships[0]) }
-    if let position = plan.twinOf { 
+    if let position = plan.twinOf {
       boot(hosts[plan.replicas], as: ReplicaID(Int32(position)), in: memberships[0])
     }
     for (index, planned) in plan.timeline.enumerated() {
@@ -198,7 +204,8 @@ public final class SimulatedCluster {
         continue
       }
       let status = host.replica.status
-      text += " v\(status.view.rawValue)\(status.isActive ? "" : " inactive") e=\(status.lastExecuted.rawValue)"
+      text +=
+        " v\(status.view.rawValue)\(status.isActive ? "" : " inactive") e=\(status.lastExecuted.rawValue)"
       text += " h=\(status.stableCheckpoint.sequence.rawValue) waiting=\(status.storedRequests)"
       if host.isRecovering { text += " recovering" }
       if !host.isCorrect { text += " byzantine" }
@@ -243,7 +250,8 @@ public final class SimulatedCluster {
     var text = "\(events) events, \(messages) messages and no end; next"
     for _ in 0..<8 {
       if let event = heap.pop() {
-        if event.kind == .timer, let host = hosts.first(where: { $0.index == Int(event.subject) && $0.isUp }) {
+        if event.kind == .timer, let host = hosts.first(where: { $0.index == Int(event.subject) && $0.isUp })
+        {
           host.timers.advance(to: host.localTime(event.time))
           if let fired = host.timers.takeFired() { text += " \(fired)" }
         }

@@ -17,9 +17,11 @@ final class SimulatedHost {
   @exclusivity(unchecked) var id: ReplicaID
   /// The membership its configuration names.
   @exclusivity(unchecked) var firstMembership = Membership(count: 1)
-  @exclusivity(unchecked) var replica: Replica!
-  @exclusivity(unchecked) var manager: EventManager<Replica>!
-  @exclusivity(unchecked) var timers: TimerFactory<Replica.Event>!
+  /// The process: what it consists of is kept here and used through the references below, which count nothing.
+  @exclusivity(unchecked) private var process: (Replica, EventManager<Replica>, TimerFactory<Replica.Event>)?
+  @exclusivity(unchecked) unowned(unsafe) private(set) var replica: Replica!
+  @exclusivity(unchecked) unowned(unsafe) private(set) var manager: EventManager<Replica>!
+  @exclusivity(unchecked) unowned(unsafe) private(set) var timers: TimerFactory<Replica.Event>!
   let disk = SimulatedDisk()
   @exclusivity(unchecked) var adversary: Adversary?
 
@@ -63,9 +65,7 @@ final class SimulatedHost {
   /// As it is before a schedule.
   func reset(id: ReplicaID, drift: Int64) {
     self.id = id
-    replica = nil
-    manager = nil
-    timers = nil
+    endProcess()
     adversary = nil
     isUp = false
     wasStarted = false
@@ -79,6 +79,22 @@ final class SimulatedHost {
     lastExecuted = 0
     writesUntilCrash = 0
     forgetProcess()
+  }
+
+  func beginProcess(
+    _ replica: Replica, _ manager: EventManager<Replica>, _ timers: TimerFactory<Replica.Event>
+  ) {
+    process = (replica, manager, timers)
+    self.replica = replica
+    self.manager = manager
+    self.timers = timers
+  }
+
+  func endProcess() {
+    replica = nil
+    manager = nil
+    timers = nil
+    process = nil
   }
 
   /// What ends with the process.

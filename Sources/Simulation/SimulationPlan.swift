@@ -120,7 +120,9 @@ final class SimulationPlan {
     configuration.suspectResendNanoseconds = timeout / 2
     configuration.stateTransferTimeoutNanoseconds = Int64(chance.within(10...60)) * 1_000_000
     if chance.happens(128) { configuration.viewChangePeriod = chance.within(1...3) }
-    if chance.happens(0) { configuration.nullRequestNanoseconds = Int64(chance.within(40...200)) * 1_000_000 }
+    if chance.happens(128) {
+      configuration.nullRequestNanoseconds = Int64(chance.within(40...200)) * 1_000_000
+    }
     configuration.administrator = SimulatedCluster.administrator
     disk = chance.pick(profile.disk)
     configuration.durability =
@@ -129,7 +131,7 @@ final class SimulationPlan {
       case .async: .async
       case .sync: .sync
       }
-    turnNanoseconds = chance.pick([0, 0, 20_000, 100_000])
+    turnNanoseconds = chance.pick([0, 0, 50_000, 300_000])
     diskNanoseconds = chance.pick([20_000, 200_000, 2_000_000])
     clients = chance.within(4...12)
     outstanding = chance.pick([1, 1, 2, 4])
@@ -287,7 +289,9 @@ final class SimulationPlan {
       let deaf = chance.below(hosts)
       for other in 0..<hosts where other != deaf { links.append((other, deaf)) }
     default:
-      for from in 0..<hosts { for to in 0..<hosts where from != to && chance.happens(256) { links.append((from, to)) } }
+      for from in 0..<hosts {
+        for to in 0..<hosts where from != to && chance.happens(256) { links.append((from, to)) }
+      }
     }
     return links
   }

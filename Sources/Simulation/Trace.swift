@@ -9,7 +9,8 @@ import Replication
 
 /// What a trace line is about.
 enum TraceKind: UInt8 {
-  case send, deliver, lose, execute, stable, suspect, leave, enter, crash, restart, recover, transfer, persist, diverge
+  case send, deliver, lose, execute, stable, suspect, leave, enter, crash, restart, recover, transfer,
+    persist, diverge
   case request, answer, fault, membership, forge, end
 
   var name: String {
@@ -104,7 +105,8 @@ extension Message {
         + "p=\(status.prepared.rawValue) e=\(status.executed.rawValue)"
     case .executed(let message): return "executed n\(message.sequence.rawValue) d=\(short(message.digest))"
     case .fetchBatch(let digest): return "fetch-batch d=\(short(digest))"
-    case .fetchState(let query): return "fetch-state n\(query.checkpoint.sequence.rawValue) at=\(query.position)"
+    case .fetchState(let query):
+      return "fetch-state n\(query.checkpoint.sequence.rawValue) at=\(query.position)"
     }
   }
 

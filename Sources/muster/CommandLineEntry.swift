@@ -14,12 +14,12 @@ struct Muster: ParsableCommand {
 
         muster sweep
 
-      Exit codes: 0 done, 1 a sweep with failed points, 5 a void point, 64 usage, 66 missing input, \
-      69 something needed does not answer, 73 output cannot be made, 130 interrupted.
+      Exit codes: 0 done, 1 a sweep with failed points, 2 a failed schedule, 5 a void point, 64 usage, \
+      66 missing input, 69 something needed does not answer, 73 output cannot be made, 130 interrupted.
       """,
     subcommands: [
       SweepCommand.self, RunCommand.self, ReplicaCommand.self, KeysCommand.self, CounterCommand.self,
-      ReportCommand.self,
+      ReportCommand.self, SimulateCommand.self,
     ])
 }
 

@@ -75,7 +75,7 @@ struct CheckpointTests {
     }
   }
 
-  @Test("one replica that sends many different checkpoints traps nobody and proves nothing")
+  @Test("W1: one replica that sends many different checkpoints traps nobody and proves nothing")
   func manyCheckpointsOfOneReplica() {
     let cluster = OrderingCluster(replicas: 4)
     // Three different ids of one replica made every correct Fabric replica panic (weak spot W1).

@@ -17,7 +17,8 @@ struct HealingTests {
       cluster.drop(where: kind)
       cluster.settle()
       #expect(cluster.executed.allSatisfy { $0.count == 4 })
-      #expect(cluster.cores.allSatisfy { $0.view == .zero && $0.stableCheckpoint.sequence == SequenceNumber(4) })
+      #expect(
+        cluster.cores.allSatisfy { $0.view == .zero && $0.stableCheckpoint.sequence == SequenceNumber(4) })
       #expect(allEmpty(cluster.suspected))
     }
   }
@@ -71,6 +72,29 @@ struct HealingTests {
     cluster.deliver(
       .checkpoint(Checkpoint(sequence: SequenceNumber(40), digest: digest(1))), from: 2, to: 3)
     #expect(cluster.transfers[3].map(\.digest) == [digest(1)])
+  }
+
+  @Test("a batch refused here is accepted by its digest when f+1 stand by it, the primary included")
+  func refusedBatch() {
+    let cluster = OrderingCluster(replicas: 4)
+    cluster.crash(1)
+    cluster.propose(1)
+    cluster.deliver { $0.to == 2 }
+    cluster.drop { $0.to == 3 && $0.message.isPrePrepare }
+    let refused = PrePrepare(view: .zero, sequence: SequenceNumber(1), digest: digest(1), batch: .none)
+    cluster.give(.prePrepareRefused(refused, from: ReplicaID(0)), to: 3)
+    #expect(!cluster.flights.contains { $0.from == 3 })
+    cluster.deliver()
+    #expect(allEmpty(cluster.executed))
+    cluster.expire(.healing, of: 3)
+    cluster.settle()
+    for index in [0, 2, 3] { #expect(cluster.executed[index].map(\.digest) == [digest(1)]) }
+    // The primary's word alone is not enough.
+    let other = PrePrepare(view: .zero, sequence: SequenceNumber(2), digest: digest(2), batch: .none)
+    cluster.give(.prePrepareRefused(other, from: ReplicaID(0)), to: 3)
+    cluster.drop { _ in true }
+    cluster.expire(.healing, of: 3)
+    #expect(!cluster.flights.contains { $0.message.isPrepare })
   }
 
   @Test("what was executed elsewhere under a digest unknown here is fetched by that digest")
@@ -140,15 +164,17 @@ struct HealingTests {
     #expect(cluster.nodes[0].timers[.answers] != nil)
   }
 
-  @Test("behind by more than a log and more than a view: a transfer, the view, and votes again", arguments: [4, 7])
+  @Test(
+    "behind by more than a log and more than a view: a transfer, the view, and votes again",
+    arguments: [4, 7])
   func farBehind(replicas: Int) {
     let cluster = OrderingCluster(replicas: replicas)
     let last = replicas - 1
     var number: UInt64 = 0
-    for view in 0...2 {
+    for view in 0...1 {
       for _ in 0..<20 {
         number += 1
-        #expect(cluster.cores[view].canPropose, "\(view) \(number) \(cluster.cores.map(\.view)) \(cluster.cores.map(\.isActive))")
+        #expect(cluster.cores[view].canPropose)
         cluster.propose(number, by: view)
         cluster.deliver { $0.to != last && $0.from != last }
         cluster.drop { _ in true }
@@ -157,19 +183,23 @@ struct HealingTests {
       cluster.deliver { $0.to != last && $0.from != last }
       cluster.drop { _ in true }
     }
-    #expect(cluster.cores[0].view == View(3))
-    #expect(cluster.executed[0].count == 60)
-    let primary = 3 % replicas
+    #expect(cluster.cores[0].view == View(2))
+    #expect(cluster.executed[0].count == 40)
+    #expect(cluster.cores[last].view == .zero && cluster.executed[last].isEmpty)
     for _ in 0..<8 {
       number += 1
-      cluster.propose(number, by: primary == last ? 0 : primary)
-      if primary == last { break }
+      cluster.propose(number, by: 2)
       cluster.settle(rounds: 10)
     }
     cluster.settle(rounds: 60)
-    #expect(cluster.cores[last].view >= View(3) && cluster.cores[last].isActive)
-    #expect(cluster.executed[last].count >= 60)
-    #expect(!cluster.cores[last].isFetchingState)
+    #expect(cluster.cores[last].view == View(2) && cluster.cores[last].isActive)
+    #expect(cluster.executed.allSatisfy { $0.count == 48 })
+    #expect(cluster.transfers[last].count >= 1 && !cluster.cores[last].isFetchingState)
+    // It votes again: without it and another there is no quorum.
+    cluster.crash(0)
+    cluster.propose(number + 1, by: 2)
+    cluster.settle(rounds: 10)
+    #expect(cluster.executed[last].count == 49)
   }
 
   @Test("transfers back to back: a higher target while one is under way, and again after it")
@@ -204,7 +234,8 @@ struct HealingTests {
     #expect(cluster.cores[3].stableCheckpoint.sequence == SequenceNumber(60))
   }
 
-  @Test("a slow executor and a view change at every checkpoint: nobody transfers, nothing is lost (Fabric #1877)")
+  @Test(
+    "a slow executor and a view change at every checkpoint: nobody transfers, nothing is lost (Fabric #1877)")
   func slowExecutor() {
     let cluster = OrderingCluster(replicas: 4)
     cluster.checkpointsAtOnce = false
@@ -213,7 +244,7 @@ struct HealingTests {
       let primary = Int(view % 4)
       for _ in 0..<4 {
         number += 1
-        #expect(cluster.cores[primary].canPropose, "\(view) \(number) \(cluster.cores.map(\.view)) \(cluster.cores.map(\.isActive)) \(cluster.cores.map(\.stableCheckpoint.sequence)) \(cluster.cores.map(\.lastProposed))")
+        #expect(cluster.cores[primary].canPropose)
         cluster.propose(number, by: primary)
       }
       cluster.deliver()
@@ -250,7 +281,9 @@ struct RecoveryTests {
     #expect(cluster.cores[2].view == view && cluster.cores[2].isActive)
   }
 
-  @Test("all lose their power at any moment: what was executed anywhere is executed everywhere", arguments: [4, 5, 7])
+  @Test(
+    "all lose their power at any moment: what was executed anywhere is executed everywhere",
+    arguments: [4, 5, 7])
   func powerCut(replicas: Int) {
     for moment in 1...80 {
       let cluster = OrderingCluster(replicas: replicas)
@@ -280,7 +313,8 @@ struct RecoveryTests {
     cluster.deliver(.prePrepare(other), from: 0, to: 1)
     #expect(cluster.rejections[1].last == .conflictingPrePrepare)
     #expect(
-      !cluster.flights.contains { $0.from == 1 && $0.message.isPrepare && $0.message != .prepare(prepare(1)) })
+      !cluster.flights.contains { $0.from == 1 && $0.message.isPrepare && $0.message != .prepare(prepare(1)) }
+    )
     cluster.settle()
     #expect(cluster.executed.allSatisfy { $0.map(\.digest) == [digest(1)] })
   }
@@ -289,7 +323,8 @@ struct RecoveryTests {
     Prepare(view: .zero, sequence: SequenceNumber(number), digest: digest(number))
   }
 
-  @Test("one that has lost its disk says nothing that counts until a checkpoint is beyond what it may have said")
+  @Test(
+    "one that has lost its disk says nothing that counts until a checkpoint is beyond what it may have said")
   func abstains() {
     let cluster = OrderingCluster(replicas: 4, period: 2, multiplier: 2)
     cluster.propose(1)
@@ -336,7 +371,8 @@ struct RecoveryTests {
       OrderingState(
         entries: [
           OrderingState.Entry(
-            claim: claim, isPrepared: true, batch: cluster.newBatch(digest(20), at: 1), isReconfiguration: false)
+            claim: claim, isPrepared: true, batch: cluster.newBatch(digest(20), at: 1),
+            isReconfiguration: false)
         ]))
     cluster.give(.start(recovering: false), to: 1)
     #expect(core.isRecovering)
@@ -378,12 +414,15 @@ struct RecoveryTests {
 
 @Suite("Membership barrier (decision record 3)")
 struct ReconfigurationTests {
-  @Test("a reconfiguration stands alone: nothing above it is proposed, accepted or executed", arguments: [1, 4, 7])
+  @Test(
+    "a reconfiguration stands alone: nothing above it is proposed, accepted or executed",
+    arguments: [1, 4, 7])
   func barrier(replicas: Int) {
     let cluster = OrderingCluster(replicas: replicas)
     cluster.propose(1)
     cluster.propose(reconfiguration(2), by: 0)
-    #expect(!cluster.cores[0].canPropose)
+    // One replica alone has its stable checkpoint at once.
+    #expect(cluster.cores[0].canPropose == (replicas == 1))
     if replicas > 1 {
       cluster.deliver { $0.message.isPrePrepare }
       let above = PrePrepare(
@@ -395,8 +434,11 @@ struct ReconfigurationTests {
     // Its checkpoint is off the period.
     for index in cluster.nodes.indices {
       #expect(cluster.stable[index].map(\.sequence) == [SequenceNumber(2)])
-      #expect(!cluster.cores[index].canPropose)
     }
+    // Nobody has replaced the cores: the change was refused, and the order goes on.
+    cluster.propose(3)
+    cluster.deliver()
+    #expect(cluster.executed.allSatisfy { $0.map(\.digest) == [digest(1), reconfiguration(2), digest(3)] })
   }
 
   @Test("a new membership begins at the checkpoint of the old one")

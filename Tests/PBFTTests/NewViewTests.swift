@@ -6,7 +6,8 @@ private let quorums4 = Membership(count: 4).quorums
 private let quorums7 = Membership(count: 7).quorums
 
 private func checkpoint(_ sequence: UInt64, _ number: UInt64 = 1) -> Checkpoint {
-  Checkpoint(sequence: SequenceNumber(sequence), digest: sequence == 0 ? .zero : digest(sequence * 100 + number))
+  Checkpoint(
+    sequence: SequenceNumber(sequence), digest: sequence == 0 ? .zero : digest(sequence * 100 + number))
 }
 
 private func claim(_ sequence: UInt64, _ number: UInt64, view: UInt64 = 0) -> Claim {
@@ -14,7 +15,8 @@ private func claim(_ sequence: UInt64, _ number: UInt64, view: UInt64 = 0) -> Cl
 }
 
 private func change(
-  _ replica: Int32, stable: Checkpoint = checkpoint(0), checkpoints: [Checkpoint] = [], prepared: [Claim] = [],
+  _ replica: Int32, stable: Checkpoint = checkpoint(0), checkpoints: [Checkpoint] = [],
+  prepared: [Claim] = [],
   prePrepared: [Claim] = [], view: UInt64 = 1
 ) -> ViewChange {
   ViewChange(
@@ -85,7 +87,8 @@ struct NewViewSelectionTests {
     let few = [change(0, stable: checkpoint(4)), change(1, stable: checkpoint(4))]
     #expect(select(few + behind, quorums7) == nil)
     #expect(select(few + behind + [change(6)], quorums7)?.start == checkpoint(0))
-    #expect(select(few + behind + [change(6, checkpoints: [checkpoint(4)])], quorums7)?.start == checkpoint(4))
+    #expect(
+      select(few + behind + [change(6, checkpoints: [checkpoint(4)])], quorums7)?.start == checkpoint(4))
   }
 
   @Test("only f replicas hold a stable checkpoint at the window's edge (concord #1399)", arguments: [4, 7])
@@ -97,7 +100,8 @@ struct NewViewSelectionTests {
     for index in quorums.faults..<replicas {
       changes.append(
         change(
-          Int32(index), checkpoints: [4, 8, 12, 16].map { checkpoint($0) }, prepared: full, prePrepared: full))
+          Int32(index), checkpoints: [4, 8, 12, 16].map { checkpoint($0) }, prepared: full, prePrepared: full)
+      )
     }
     let selection = select(Array(changes.prefix(quorums.quorum)), quorums)
     #expect(selection?.start == edge)
@@ -139,7 +143,8 @@ struct ViewChangeValidityTests {
     #expect(wrong { $0.prepared[0].digest = digest(99) }, "prepared and not pre-prepared")
     #expect(wrong { $0.prePrepared[1].digest = digest(5) }, "a digest twice")
     #expect(wrong { $0.prePrepared.removeLast() })
-    #expect(wrong { $0.prePrepared.insert(contentsOf: (10...16).map { claim(1, $0) }, at: 2) }, "nine digests")
+    #expect(
+      wrong { $0.prePrepared.insert(contentsOf: (10...16).map { claim(1, $0) }, at: 2) }, "nine digests")
     #expect(wrong { $0.accused = [3, 3] })
     #expect(wrong { $0.accused = Array(0..<65) })
   }
@@ -240,8 +245,8 @@ struct NewViewTests {
   @Test("W5: a digest that nobody has blocks its view and not the next")
   func missingBatch() {
     let cluster = OrderingCluster(replicas: 4)
-    // f+1 claim to know a batch that nobody holds: 2 and 3 are faulty together, which is more than f, and still the
-    // view after it is free of it.
+    // f+1 claim to know a batch that nobody holds: 2 and 3 are faulty together, which is more than f, and
+    // still the view after it is free of it.
     cluster.suspectPrimary { $0.message.isSuspect }
     cluster.drop { _ in true }
     for liar in [2, 3] {

@@ -95,7 +95,7 @@ struct NormalCaseTests {
     #expect(cluster.executed[last].count == 1)
   }
 
-  @Test("votes for another digest never commit anything, however early they came")
+  @Test("W2: votes for another digest never commit anything, however early they came")
   func votesForAnotherDigest() {
     let cluster = OrderingCluster(replicas: 4)
     let sequence = SequenceNumber(1)

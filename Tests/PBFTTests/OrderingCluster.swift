@@ -1,5 +1,5 @@
-// A few ordering cores and the messages between them, in memory: every delivery is the test's to make, or a seeded
-// schedule's (`RandomSchedule`).
+// A few ordering cores and the messages between them, in memory: every delivery is the test's to make, or a
+// seeded schedule's (`RandomSchedule`).
 
 import PBFT
 
@@ -364,7 +364,9 @@ final class OrderingCluster {
     case .prepared(let sequence, let view, let digest):
       node.disk.entries.append((Claim(sequence: sequence, digest: digest, view: view), true))
     case .executed(let sequence, let digest, let batch):
-      let isWritten = node.disk.entries.contains { $0.claim.sequence == sequence && $0.claim.digest == digest }
+      let isWritten = node.disk.entries.contains {
+        $0.claim.sequence == sequence && $0.claim.digest == digest
+      }
       precondition(digest == .zero || isWritten || node.batches[batch] == digest, "a batch not on disk")
       node.disk.executed.append(Execution(sequence: sequence, digest: digest))
     case .checkpoint: break
@@ -418,9 +420,11 @@ final class OrderingCluster {
           checkpoints.append(Checkpoint(sequence: execution.sequence, digest: stateDigest(of: index)))
         }
       }
-      var named: Set<Digest> = []
+      var named: Set<Execution> = []
       let entries = disk.entries.map { entry in
-        let isNew = !entry.isPrepared && named.insert(entry.claim.digest).inserted
+        let isNew =
+          !entry.isPrepared
+          && named.insert(Execution(sequence: entry.claim.sequence, digest: entry.claim.digest)).inserted
         return OrderingState.Entry(
           claim: entry.claim, isPrepared: entry.isPrepared,
           batch: isNew ? newBatch(entry.claim.digest, at: index) : .none,

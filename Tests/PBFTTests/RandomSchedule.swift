@@ -1,5 +1,5 @@
-// A seeded schedule over an ordering cluster: messages delayed, reordered, lost and doubled, replicas crashing,
-// forgetting and lying within f, then a healed cluster that has to finish.
+// A seeded schedule over an ordering cluster: messages delayed, reordered, lost and doubled, replicas
+// crashing, forgetting and lying within f, then a healed cluster that has to finish.
 
 import PBFT
 
@@ -36,6 +36,7 @@ final class RandomSchedule {
   private var lives: [Int]
   private var loss = 0
   private var doubling = 0
+  private var refusal = 0
   private var slowest: Int64 = 1
   private var cut: Set<Int> = []
   private var liars: Set<Int> = []
@@ -65,6 +66,7 @@ final class RandomSchedule {
     lastExecuted = Array(repeating: 0, count: replicas)
     loss = random.chance(70) ? random.below(30) : 0
     doubling = random.below(15)
+    refusal = random.chance(20) ? random.below(30) : 0
     slowest = Int64(1 + random.below(400))
     if random.chance(30) {
       while liars.count < cluster.quorums.faults { liars.insert(random.below(replicas)) }
@@ -104,8 +106,14 @@ final class RandomSchedule {
   func describe() -> String {
     cluster.nodes.indices.map { index in
       let core = cluster.nodes[index].core
-      return
-        "\(index)[v\(core.view.rawValue)\(core.isActive ? "" : "-")\(core.isRecovering ? "R" : "")\(core.isFetchingState ? "T" : "")\(liars.contains(index) ? "L" : "") h\(core.stableCheckpoint.sequence.rawValue) x\(core.lastExecuted.rawValue)/\(core.lastProposed.rawValue) c\(core.certifiedCheckpoint.sequence.rawValue)]"
+      let state =
+        (core.isActive ? "" : "-") + (core.isRecovering ? "R" : "") + (core.isFetchingState ? "T" : "")
+        + (liars.contains(index) ? "L" : "")
+      let numbers = [
+        core.stableCheckpoint.sequence, core.lastExecuted, core.lastProposed,
+        core.certifiedCheckpoint.sequence,
+      ]
+      return "\(index)[v\(core.view.rawValue)\(state) h x p c \(numbers.map(\.rawValue))]"
     }.joined(separator: " ") + " t\(cluster.now)"
   }
 
@@ -175,7 +183,15 @@ final class RandomSchedule {
 
   private func perform(_ step: Step) {
     switch step {
-    case .flight(let flight): cluster.deliver(flight)
+    case .flight(let flight):
+      if case .prePrepare(var refused) = flight.message, cluster.nodes[flight.to].isUp, random.chance(refusal)
+      {
+        refused.batch = .none
+        let sender = ReplicaID(Int32(flight.from))
+        cluster.give(.prePrepareRefused(refused, from: sender), to: flight.to)
+      } else {
+        cluster.deliver(flight)
+      }
     case .checkpoint(let node, let sequence, let life):
       guard lives[node] == life, cluster.nodes[node].isUp,
         let snapshot = cluster.nodes[node].snapshots[sequence]
@@ -242,7 +258,9 @@ final class RandomSchedule {
         }
         checked[index] += 1
       }
-      if cluster.nodes[index].batches.count > 400 { failure = "\(cluster.nodes[index].batches.count) batches" }
+      if cluster.nodes[index].batches.count > 400 {
+        failure = "\(cluster.nodes[index].batches.count) batches"
+      }
     }
   }
 
@@ -251,12 +269,14 @@ final class RandomSchedule {
   private func propose() {
     guard cluster.now >= lastProposal + 40 else { return }
     lastProposal = cluster.now
-    for index in cluster.nodes.indices where cluster.nodes[index].isUp && cluster.nodes[index].core.canPropose {
+    for index in cluster.nodes.indices where cluster.nodes[index].isUp && cluster.nodes[index].core.canPropose
+    {
       guard isHealed || random.chance(70) else { continue }
       // At times an old batch once more.
       let number = random.chance(3) ? nextBatch / 2 + 1 : nextBatch
       nextBatch += 1
-      cluster.propose(number, by: index)
+      // Reconfigurations that execution refuses: the cores go on after their checkpoints.
+      cluster.propose(number % 37 == 0 ? reconfiguration(number) : digest(number), by: index)
     }
   }
 
@@ -308,6 +328,7 @@ final class RandomSchedule {
     cut = []
     loss = 0
     doubling = 0
+    refusal = 0
     slowest = min(slowest, 50)
     for node in down.sorted() { restart(node, false) }
   }
@@ -346,7 +367,8 @@ final class RandomSchedule {
         for index in change.prepared.indices { change.prepared[index].digest = wrong }
         for index in change.prePrepared.indices { change.prePrepared[index].digest = wrong }
       default:
-        change.stable = Checkpoint(sequence: SequenceNumber(change.stable.sequence.rawValue + 4), digest: wrong)
+        change.stable = Checkpoint(
+          sequence: SequenceNumber(change.stable.sequence.rawValue + 4), digest: wrong)
       }
       flight.statement = SignedStatement(statement: .viewChange(change), signature: .none)
     case .newView:

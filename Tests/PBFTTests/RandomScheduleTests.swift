@@ -8,11 +8,22 @@ import Testing
 struct RandomScheduleTests {
   @Test("agreement whatever happens, progress once it is over", arguments: [4, 5, 7])
   func seeds(replicas: Int) {
+    var views = 0
+    var transfers = 0
+    var recoveries = 0
     for seed in RandomScheduleTests.range {
       let schedule = RandomSchedule(seed: seed, replicas: replicas)
       let failure = schedule.run()
       #expect(failure == nil, "\(failure ?? "")")
-      if failure != nil, RandomScheduleTests.range.count < 10_000 { break }
+      if failure != nil { break }
+      views += schedule.cluster.entered.reduce(0) { $0 + $1.count }
+      transfers += schedule.cluster.transfers.reduce(0) { $0 + $1.count }
+      recoveries += schedule.cluster.recovered.reduce(0, +)
+    }
+    // The schedules reach what they are for.
+    #expect(views > 100 && transfers > 10 && recoveries > 0, "\(views) \(transfers) \(recoveries)")
+    if getenv("PBFT_SEEDS") != nil {
+      print("n \(replicas): \(views) views, \(transfers) transfers, \(recoveries) recoveries")
     }
   }
 

@@ -21,7 +21,9 @@ struct ViewChangeTests {
       cluster.propose(view + 1, by: primary)
       cluster.deliver()
     }
-    let expected = (1...UInt64(replicas) * 2 + 1).map { Execution(sequence: SequenceNumber($0), digest: digest($0)) }
+    let expected = (1...UInt64(replicas) * 2 + 1).map {
+      Execution(sequence: SequenceNumber($0), digest: digest($0))
+    }
     for executed in cluster.executed { #expect(executed == expected) }
   }
 

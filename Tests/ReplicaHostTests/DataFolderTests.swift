@@ -108,15 +108,15 @@ struct DataFolderTests {
 struct DurableFilesTests {
   /// Files in a fresh folder, on their own loop.
   private func with(
-    _ durability: Durability, existing: [UInt64] = [], growth: Int = 4096,
+    _ durability: Durability, existing: [UInt64] = [], growth: Int = 4096, state: RunningState? = nil,
     _ body: (String, any EventLoop, DurableFiles, Watch) async throws -> Void
   ) async throws {
     try await withFolder { path in
       try await withLoops(1) { loops in
         let watch = Watch(loop: loops[0])
         let files = DurableFiles(
-          path: path, existing: existing, durability: durability, state: .running(durability),
-          growthBytes: growth, loop: loops[0]
+          path: path, existing: existing, durability: durability,
+          state: state ?? .running(durability), growthBytes: growth, loop: loops[0]
         ) { watch.changed() }
         try await body(path, loops[0], files, watch)
         try await loops[0].flatSubmit { files.close(cleanly: false) }.get()
@@ -143,6 +143,22 @@ struct DurableFilesTests {
       let written = try Data(contentsOf: URL(fileURLWithPath: path + "/" + DataFolder.segmentName(1)))
       #expect(written == Data(repeating: 1, count: 4090) + [2, 2] + Data(count: 8192 - 4092))
       #expect(files.counters.bytesWritten == 4092 && files.counters.segments == 1 && files.failure == nil)
+    }
+  }
+
+  @Test("a turn before the first records has nothing to commit: the marker waits for them")
+  func beforeFirstRecords() async throws {
+    try await with(.sync, state: .starting) { path, loop, files, watch in
+      try await loop.submit {
+        #expect(!files.hasPending)
+        files.commit()
+        #expect(!files.isBusy)
+        files.rotate(to: 1)
+        append(files, [1])
+        files.commit()
+      }.get()
+      try await watch.until("it is committed") { files.counters.commits == 1 && !files.isBusy }
+      #expect(files.failure == nil && !files.hasPending)
     }
   }
 

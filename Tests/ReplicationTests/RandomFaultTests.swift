@@ -21,7 +21,8 @@ private struct SeededNumbers {
 @Suite("Random faults: loss, partitions, crashes and restarts from disk, then a healed network")
 struct RandomFaultTests {
   @Test(
-    "nothing diverges, nothing is executed twice, and once healed everything is executed", arguments: 1...32)
+    "nothing diverges, nothing is executed twice, and once healed everything is executed",
+    arguments: Array(1...32) + [139])
   func survives(seed: Int) {
     var numbers = SeededNumbers(state: UInt64(seed) &* 7_919)
     let count = [4, 4, 5, 7][seed % 4]
@@ -34,7 +35,6 @@ struct RandomFaultTests {
     }
     let clients = 6
     var sequences = [Int32](repeating: 0, count: clients)
-    var acknowledged = [Int32](repeating: -1, count: clients)
     var loss = 0
     var cut = Set<Int>()
     var order = numbers
@@ -55,7 +55,6 @@ struct RandomFaultTests {
           answers.contains { $0.client == Int32(client) && $0.sequence == sequences[client] }
         }
         if replies.count > cluster.initialMembership.faults {
-          acknowledged[client] = sequences[client]
           sequences[client] += 1
         }
         for index in 0..<count where numbers.happens(80) && !cluster.isDown.contains(index) {
@@ -85,15 +84,6 @@ struct RandomFaultTests {
       #expect(cluster.replicas[index].status.storedRequests == 0, "replica \(index)")
     }
     #expect(expected > 15)
-    for r in cluster.replicas where r.status.storedRequests != 0 {
-      print("DBG", seed, r.id, r.role, r.status.view, r.lastExecuted, r.core.isActive, r.counts.viewChanges, r.counts.transfersEnded, "queued", r.queuedWaiting, r.queue.count, r.waiting)
-      r.directory.forEachLane { l in
-        let st = r.directory.lanes[Int(l)].pointee
-        print("DBG lane", st)
-        for p in 0..<64 { let slot = (r.directory.places[Int(l)] + p).pointee; if slot != .none { print("DBG  slot", slot, r.store.headers[slot.index].pointee, r.store.records[slot.index].pointee.sequence) } }
-      }
-      for e in cluster.trace.suffix(30) { print("DBG", e.prefix(200)) }
-    }
     #expect(cluster.agree && cluster.neverDiverged)
   }
 }

@@ -36,6 +36,8 @@ let importTable: [ModuleRule] = [
   ModuleRule("Results", packages: everyday + ["CZlib"]),
   ModuleRule("Hashing", house: ["PBFT"], packages: ["CLibcrypto"], isPure: true),
   ModuleRule("Replication", house: ["Events", "PBFT", "Hashing"], isPure: true),
+  ModuleRule(
+    "Simulation", house: ["Events", "PBFT", "Workload", "Hashing", "Replication"], isPure: true),
   ModuleRule("Wire", house: ["PBFT", "Hashing"], packages: everyday + ["NIOCore", "Crypto"]),
   ModuleRule("Channels", house: ["PBFT", "Hashing", "Wire"], packages: everyday + ["NIO*", "Crypto"]),
   ModuleRule(
@@ -57,7 +59,7 @@ let importTable: [ModuleRule] = [
     "muster",
     house: [
       "Events", "PBFT", "Workload", "Results", "Hashing", "Replication", "Wire", "Channels", "ReplicaHost",
-      "ServiceClient", "LoadGenerator", "Analysis", "Experiment",
+      "ServiceClient", "LoadGenerator", "Analysis", "Experiment", "Simulation",
     ],
     packages: everyday + ["NIO*", "Crypto", "Yams", "CJemalloc", "ArgumentParser"]),
 ]
