@@ -68,7 +68,8 @@ extension SimulatedCluster {
     trace.note(
       .fault, at: now, Int32(host.index), 11, UInt64(UInt32(bitPattern: id)), "\(host.name)|refuses c\(id)")
     guard client < plan.clients, !clients[client].isFramed else { return }
-    if plan.isSigned || !plan.roles.contains(where: { $0.contains(.forgingBatches) }) {
+    let mayBeFramed = !plan.isSigned && plan.roles.contains { $0.contains(.forgingBatches) }
+    if !mayBeFramed, plan.expectsLiveness {
       ledger.fail(.liveness, at: now, "\(host.name) refuses the correct client c\(id)")
     }
     clients[client].isFramed = true

@@ -50,7 +50,7 @@ struct Invocation {
 struct HelpTests {
   @Test(
     "the help text of each command is the one in its file",
-    arguments: ["muster", "sweep", "run", "replica", "keys", "counter", "report"])
+    arguments: ["muster", "sweep", "run", "replica", "keys", "counter", "report", "simulate"])
   func helpIsGolden(command: String) throws {
     let invocation =
       command == "muster" ? try Invocation.muster("--help") : try Invocation.muster(command, "--help")

@@ -56,7 +56,7 @@ enum TidyChecks {
   private static var impurityPatterns: [(pattern: Regex<Substring>, name: String)] {
     [
       // `async` is also the word for a durability; as a keyword it stands behind a parenthesis or before these.
-      (/\)\s*async\b|\basync\s+(?:let|throws)\b|\basync\s*\{/, "concurrency"),
+      (/\)\s*async\b|\basync\s+(?:let|throws)\b/, "concurrency"),
       (/\b(?:await|Task|TaskGroup|actor|DispatchQueue|Thread|pthread_\w+)\b/, "concurrency"),
       (/\b(?:ContinuousClock|SuspendingClock|DispatchTime|NIODeadline|Date)\b/, "clock"),
       (/\b(?:clock_gettime|gettimeofday)\b/, "clock"),
