@@ -90,7 +90,8 @@ public final class AdversarialReplica: @unchecked Sendable {
       listeners = [opened.0, opened.1]
       quorumPromise = loop.makePromise()
       let inside = inner.map { item in
-        Listener.open(.memory(item.port), boss: boss, worker: loop) { link in item.mesh.accept(link) }
+        let mesh = item.mesh
+        return Listener.open(.memory(item.port), boss: boss, worker: loop) { link in mesh.accept(link) }
       }
       return EventLoopFuture.whenAllSucceed(inside, on: loop).flatMap { [self] opened in
         listeners += opened
