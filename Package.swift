@@ -80,9 +80,7 @@ let package = Package(
       [
         "Events", "PBFT", "Workload", "Results", "Hashing", "Replication", "Wire", "Channels", "ReplicaHost",
         "ServiceClient", "LoadGenerator", "Analysis", "CJemalloc", "CScheduling", nioCore, nioPosix,
-        histogram,
-        yams,
-        logging,
+        histogram, yams, logging,
       ]),
     .executableTarget(
       name: "muster", dependencies: ["Experiment", "Simulation", "CJemalloc", arguments, logging],

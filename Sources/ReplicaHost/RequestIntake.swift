@@ -71,7 +71,9 @@ extension HostedReplica {
         isAppended = replica.appendToBatch(slot)
       } else {
         guard let kind = RequestKind(rawValue: frame.kind) else { return rejectBatch(.malformed, peer) }
-        guard let digest = verified(frame) else { return accuse(message, frame.client, peer) }
+        guard let digest = verified(frame) else {
+          return rejectUnauthentic(message, frame.client, others: requests, peer)
+        }
         isAppended = replica.appendToBatch(arrived(frame, kind: kind, digest: digest, connection: .none))
       }
       guard isAppended else { return rejectBatch(.batchTooLarge, peer) }
@@ -80,12 +82,27 @@ extension HostedReplica {
     inject(.prePrepare(message.prePrepare(batch: batch.handle), from: peer))
   }
 
-  /// The primary has proposed what its client cannot be shown to have sent (decision record 10).
-  private func accuse(_ message: LinkPrePrepare, _ client: Int32, _ peer: ReplicaID) {
-    replica.abandonBatch()
-    counters.rejectedBatches += 1
-    inject(.invalid(.badAuthenticator, from: peer))
+  /// The primary has proposed what a client cannot be shown to have sent. A signature is valid for all or for nobody, so
+  /// only the primary can be at fault; tags may be good at the primary and bad here, and then every client of the batch
+  /// with such a request is named (decision record 10).
+  private func rejectUnauthentic(
+    _ message: LinkPrePrepare, _ client: Int32, others: LinkRequests, _ peer: ReplicaID
+  ) {
+    rejectBatch(.badAuthenticator, peer)
+    guard configuration.signatureMode == .hmac else { return }
     inject(.accuse(client: client, view: message.view, sequence: message.sequence, from: peer))
+    for request in others {
+      let frame = request.message
+      if let slot = replica.storedRequest(
+        client: frame.client, session: frame.session, sequence: frame.sequence),
+        isSame(replica.data(of: slot), frame.data)
+      {
+        continue
+      }
+      if verified(frame) == nil {
+        inject(.accuse(client: frame.client, view: message.view, sequence: message.sequence, from: peer))
+      }
+    }
   }
 
   /// Interns a batch that was asked for by its digest; whose requests they are has been agreed on.
