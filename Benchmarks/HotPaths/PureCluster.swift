@@ -56,7 +56,7 @@ final class PureCluster {
       let manager = EventManager<Replica>(queueCapacity: 16, timers: timers[index])
       manager.setReceiver(replicas[index])
       manager.start()
-      manager.inject(.start)
+      manager.inject(.start(recovering: false))
       return manager
     }
     frames = .allocate(byteCount: requestsPerBatch * frameByteCount, alignment: 16)
