@@ -8,10 +8,16 @@ let strict = Context.environment["MUSTER_STRICT"] == "1"
 let settings: [SwiftSetting] =
   [.unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))]
   + (strict ? [.treatAllWarnings(as: .error)] : [])
+/// `scripts/fuzz` builds what reads bytes from outside so that the fuzzer sees which way an input went.
+let fuzzedModules: Set = ["Hashing", "Replication", "Wire", "Channels", "Results"]
+let isFuzzed = Context.environment["MUSTER_FUZZ"] == "1"
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
+let nioSSL = Target.Dependency.product(name: "NIOSSL", package: "swift-nio-ssl")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let x509 = Target.Dependency.product(name: "X509", package: "swift-certificates")
 let histogram = Target.Dependency.product(name: "Histogram", package: "hdrhistogram-swift")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
@@ -19,7 +25,11 @@ let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swif
 
 /// A module of the house; the edges it may have are listed in `Tests/TidyTests`.
 func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-  .target(name: name, dependencies: dependencies, swiftSettings: settings)
+  .target(
+    name: name, dependencies: dependencies,
+    swiftSettings: settings
+      + (isFuzzed ? [.unsafeFlags(["-enable-testing"])] : [])
+      + (isFuzzed && fuzzedModules.contains(name) ? [.unsafeFlags(["-sanitize=fuzzer"])] : []))
 }
 
 func suite(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
@@ -39,11 +49,17 @@ let package = Package(
         "ServiceClient",
         "LoadGenerator",
       ]),
+    // What `scripts/fuzz` feeds with bytes, from the package in `Tests/Fuzzing`.
+    .library(name: "WireModules", targets: ["PBFT", "Hashing", "Wire"]),
+    .library(name: "ReplicaModules", targets: ["Events", "PBFT", "Hashing", "Replication"]),
+    .library(name: "FileModules", targets: ["PBFT", "Channels", "Results"]),
     .library(name: "CJemalloc", targets: ["CJemalloc"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
@@ -52,8 +68,9 @@ let package = Package(
   targets: [
     .systemLibrary(name: "CJemalloc", providers: [.apt(["libjemalloc-dev"])]),
     .systemLibrary(name: "CLibcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CSecp256k1", providers: [.apt(["libsecp256k1-dev"])]),
     .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
-    .systemLibrary(name: "CScheduling"),
+    .systemLibrary(name: "CProcess"),
 
     module("Events", []),
     module("PBFT", ["Events"]),
@@ -62,8 +79,8 @@ let package = Package(
     module("Hashing", ["PBFT", "CLibcrypto"]),
     module("Replication", ["Events", "PBFT", "Hashing"]),
     module("Simulation", ["Events", "PBFT", "Workload", "Hashing", "Replication"]),
-    module("Wire", ["PBFT", "Hashing", nioCore, crypto]),
-    module("Channels", ["PBFT", "Wire", "Hashing", nioCore, nioPosix, logging, crypto]),
+    module("Wire", ["PBFT", "Hashing", "CLibcrypto", "CSecp256k1", nioCore, crypto, x509]),
+    module("Channels", ["PBFT", "Wire", "Hashing", nioCore, nioPosix, nioTLS, nioSSL, logging, crypto]),
     module(
       "ReplicaHost",
       ["Events", "PBFT", "Hashing", "Replication", "Wire", "Channels", nioCore, nioPosix, logging]),
@@ -79,7 +96,7 @@ let package = Package(
       "Experiment",
       [
         "Events", "PBFT", "Workload", "Results", "Hashing", "Replication", "Wire", "Channels", "ReplicaHost",
-        "ServiceClient", "LoadGenerator", "Analysis", "CJemalloc", "CScheduling", nioCore, nioPosix,
+        "ServiceClient", "LoadGenerator", "Analysis", "CJemalloc", "CProcess", nioCore, nioPosix,
         histogram, yams, logging,
       ]),
     .executableTarget(
@@ -97,7 +114,7 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["Channels", "Wire", "PBFT", nioCore, nioPosix],
       path: "Tests/TestSupport", swiftSettings: settings),
-    suite("ChannelsTests", ["Channels", "PBFT", "TestSupport", nioCore, nioPosix]),
+    suite("ChannelsTests", ["Channels", "Wire", "PBFT", "TestSupport", nioCore, nioPosix]),
     suite(
       "ServiceClientTests",
       ["ServiceClient", "Channels", "Wire", "PBFT", "TestSupport", nioCore, nioPosix]),
@@ -116,7 +133,10 @@ let package = Package(
     suite("ProcessTests", ["muster", "ServiceClient", "Channels", "TestSupport", nioCore]),
     suite("ResultsTests", ["Results", histogram]),
     suite("AnalysisTests", ["Analysis", "Results", histogram]),
-    suite("ExperimentTests", ["Experiment", "Results", "Channels", "ReplicaHost", "LoadGenerator", "PBFT"]),
+    suite(
+      "ExperimentTests",
+      ["Experiment", "Results", "Channels", "ReplicaHost", "LoadGenerator", "PBFT", "Wire", "Replication"],
+      resources: [.copy("Resources")]),
     suite("CommandLineTests", ["muster"], resources: [.copy("Resources")]),
   ]
 )

@@ -153,8 +153,16 @@ struct PointGroups {
   // MARK: Order and names
 
   private static func modeOrder(_ mode: String) -> String {
-    let known = ["none", "hmac", "sign:ed25519", "sign:ecdsa-p256", "verify-only:ecdsa-p256"]
-    return "\(known.firstIndex(of: mode) ?? known.count)\(mode)"
+    let families = ["none", "hmac", "sign", "verify-only"]
+    let algorithms = [
+      "ed25519", "ecdsa-p256", "ecdsa-secp256k1", "rsa-1024", "rsa-2048", "rsa-1024-sha512",
+      "rsa-2048-sha512",
+    ]
+    let parts = mode.split(separator: ":", maxSplits: 1).map(String.init)
+    let family = parts.first.flatMap { families.firstIndex(of: $0) } ?? families.count
+    let algorithm = parts.count > 1 ? algorithms.firstIndex(of: parts[1]) ?? algorithms.count : 0
+    // One digit each: the lists are shorter than ten.
+    return "\(family)\(algorithm)\(mode)"
   }
 
   private static func precedes(_ first: PointRow, _ second: PointRow, _ names: [String]) -> Bool {

@@ -20,22 +20,28 @@ public final class Dialer: LinkOwner, @unchecked Sendable {
   private unowned let client: any DialerClient
   /// The client from `stop` until the link has ended: it is told of the end even if nobody else holds it any more.
   private var departing: (any DialerClient)?
-  private let number: UInt32
+  /// The number of each link made.
+  public let number: UInt32
+  private let security: LinkTLS?
   private var pause = Dialer.firstPauseMilliseconds
   private var isStopped = false
 
-  /// `number` is given to each link made.
-  public init(endpoint: Endpoint, loop: any EventLoop, number: UInt32, client: any DialerClient) {
+  /// `number` is given to each link made; `security` is its TLS.
+  public init(
+    endpoint: Endpoint, loop: any EventLoop, number: UInt32, security: LinkTLS? = nil,
+    client: any DialerClient
+  ) {
     self.endpoint = endpoint
     self.loop = loop
     self.number = number
+    self.security = security
     self.client = client
   }
 
   /// Starts the first attempt.
   public func start() {
     guard !isStopped, link == nil else { return }
-    endpoint.connect(on: loop, owner: self).whenComplete { [self] result in
+    endpoint.connect(on: loop, owner: self, security: security).whenComplete { [self] result in
       switch result {
       case .success(let link):
         guard !isStopped else { return link.close() }
@@ -44,6 +50,7 @@ public final class Dialer: LinkOwner, @unchecked Sendable {
         link.number = number
         client.dialer(self, opened: link)
       case .failure(let error):
+        if !isStopped { client.dialer(self, failed: error) }
         retry("\(error)")
       }
     }
@@ -87,4 +94,11 @@ public protocol DialerClient: AnyObject {
   func dialer(_ dialer: Dialer, opened link: Link)
   func dialer(_ dialer: Dialer, received bytes: UnsafeRawBufferPointer) -> Int
   func dialer(_ dialer: Dialer, lost link: Link, _ closure: LinkClosure)
+  /// An attempt came to nothing; another follows.
+  func dialer(_ dialer: Dialer, failed error: any Error)
+}
+
+extension DialerClient {
+  /// Nobody needs to know: it is counted, and tried again.
+  public func dialer(_ dialer: Dialer, failed error: any Error) {}
 }

@@ -2,6 +2,7 @@
 // Bytes appended during a turn leave together in one flush; bytes received are handed over as whole bursts, in place.
 
 import NIOCore
+import PBFT
 
 /// Why a link ended.
 public enum LinkClosure: Equatable, Sendable {
@@ -15,6 +16,8 @@ public enum LinkClosure: Equatable, Sendable {
   case overflow
   /// The operating system reported an error.
   case failed(String)
+  /// TLS ended it, at the peer's wish or ours.
+  case refused(LinkRefusal)
 }
 
 /// Receives what happens on a link. All calls come on the link's event loop.
@@ -34,6 +37,8 @@ public class Link: @unchecked Sendable {
   public internal(set) var owner: any LinkOwner
   /// A number the owner gives the link, so that it finds its own tables without a look-up.
   public var number: UInt32 = 0
+  /// The replica that the other end has proved to be before its first byte; nil on links that prove nothing themselves.
+  public internal(set) var peer: ReplicaID?
   /// Bytes waiting for the peer beyond which the link is closed as `overflow`.
   public var queueLimitBytes = 64 << 20
   /// Bytes handed over and bytes received, for the counters of a run.

@@ -1,9 +1,11 @@
-// A link over a SwiftNIO channel: the channel's only handler. Bursts are decoded straight from the buffers the kernel
-// filled; one write and one flush per turn leave, with no promise.
+// A link over a SwiftNIO channel: the channel's only handler, or the one behind TLS. Bursts are decoded straight from the
+// buffers the kernel filled; one write and one flush per turn leave, with no promise.
 
 import Glibc
 import NIOCore
 import NIOPosix
+import NIOSSL
+import PBFT
 
 /// A link over TCP.
 final class SocketLink: Link, ChannelInboundHandler, @unchecked Sendable {
@@ -14,6 +16,8 @@ final class SocketLink: Link, ChannelInboundHandler, @unchecked Sendable {
   private var closing: LinkClosure?
   private var partial = ByteQueue()
   private var outgoing = ByteBuffer()
+  /// What encrypts; nil on plain links.
+  private var tls: NIOSSLHandler?
 
   private var accept: (@Sendable (Link) -> any LinkOwner)?
 
@@ -21,6 +25,12 @@ final class SocketLink: Link, ChannelInboundHandler, @unchecked Sendable {
   convenience init(loop: any EventLoop, accept: @escaping @Sendable (Link) -> any LinkOwner) {
     self.init(loop: loop, owner: UnclaimedLinkOwner.shared)
     self.accept = accept
+  }
+
+  /// The peer is known before the link joins its channel.
+  func securedBy(_ handler: NIOSSLHandler, peer: ReplicaID) {
+    tls = handler
+    self.peer = peer
   }
 
   func channelActive(context: ChannelHandlerContext) {
@@ -37,7 +47,10 @@ final class SocketLink: Link, ChannelInboundHandler, @unchecked Sendable {
 
   func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
-  func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+  func handlerRemoved(context: ChannelHandlerContext) {
+    self.context = nil
+    tls = nil
+  }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     guard !isClosed, closing == nil else { return }
@@ -62,12 +75,22 @@ final class SocketLink: Link, ChannelInboundHandler, @unchecked Sendable {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
-    if closing == nil { closing = .failed("\(error)") }
-    context.close(promise: nil)
+    if closing == nil { closing = closure(error) }
+    end(context)
+  }
+
+  private func closure(_ error: any Error) -> LinkClosure {
+    guard tls != nil, !(error is IOError) else { return .failed("\(error)") }
+    let refusal = LinkRefusal(error)
+    return refusal == .ended ? .peer : .refused(refusal)
+  }
+
+  private func end(_ context: ChannelHandlerContext) {
+    if let tls { context.closeBelow(tls) } else { context.close(promise: nil) }
   }
 
   override func transmit() {
-    guard let context else {
+    guard let context, closing == nil else {
       output.removeAll()
       return
     }
@@ -96,7 +119,7 @@ final class SocketLink: Link, ChannelInboundHandler, @unchecked Sendable {
     guard !isClosed, closing == nil else { return }
     closing = closure
     if let context {
-      context.close(promise: nil)
+      end(context)
     } else {
       finish(closure)
     }

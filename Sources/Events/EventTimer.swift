@@ -169,6 +169,10 @@ public final class TimerFactory<Event> {
     return earliest
   }
 
+  /// An instant before which no running countdown expires; may be earlier than the first deadline. O(1).
+  @inlinable
+  public var noExpiryBefore: Instant { nextExpiry }
+
   /// Whether an expired event awaits delivery.
   @inlinable
   public var hasFired: Bool { firedCount > 0 }

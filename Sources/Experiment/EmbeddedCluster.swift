@@ -84,6 +84,7 @@ final class EmbeddedCluster: Sendable {
     let loops = Array(group.makeIterator())
     for loop in loops { try await loop.submit { ThreadPriority.setReplicas() }.get() }
     let meters = loops.map { _ in LoopMeter(owners: ids.count) }
+    let security = try parameters.linkTLS(of: ids, cluster: keys.cluster)
     var replicaEndpoints: [ReplicaID: Endpoint] = [:]
     var places: [Place] = []
     for (index, id) in ids.enumerated() {
@@ -98,6 +99,7 @@ final class EmbeddedCluster: Sendable {
         clientEndpoint: inMemory ? .memory(MemoryPort()) : anyPort,
         replicaEndpoint: inMemory ? .memory(MemoryPort()) : anyPort,
         replicaEndpoints: replicaEndpoints)
+      configuration.linkTLS = security[id]
       configuration.replyBytes = parameters.replyBytes
       configuration.clientCapacity = max(1024, parameters.sessions)
       configuration.dataFolder = data?.path(of: id)

@@ -15,17 +15,21 @@ final class EmbeddedNullTarget: Sendable {
   private let stubs: [NullReplica]
   private let group: MultiThreadedEventLoopGroup
 
-  static func start(_ parameters: PointParameters) async throws -> EmbeddedNullTarget {
+  static func start(
+    _ parameters: PointParameters, _ speech: GeneratorParty.Speech = GeneratorParty.Speech()
+  ) async throws -> EmbeddedNullTarget {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     do {
-      return try await EmbeddedNullTarget(parameters, group: group)
+      return try await EmbeddedNullTarget(parameters, speech, group: group)
     } catch {
       try? await group.shutdownGracefully()
       throw error
     }
   }
 
-  private init(_ parameters: PointParameters, group: MultiThreadedEventLoopGroup) async throws {
+  private init(
+    _ parameters: PointParameters, _ speech: GeneratorParty.Speech, group: MultiThreadedEventLoopGroup
+  ) async throws {
     self.group = group
     let loop = group.next()
     let ids = (0..<parameters.replicas).map { ReplicaID(rawValue: Int32($0)) }
@@ -41,7 +45,9 @@ final class EmbeddedNullTarget: Sendable {
         mode: mode, secrets: keys.replicaSecrets(of: id, clients: clientKeys)!, replicas: ids,
         clientCapacity: max(1024, parameters.sessions))
       nonisolated(unsafe) let handed = verifier
-      let stub = NullReplica(id: id.rawValue, verifier: handed, replyBytes: parameters.replyBytes, loop: loop)
+      let stub = NullReplica(
+        id: id.rawValue, verifier: handed, replyBytes: parameters.replyBytes, dialect: speech.dialect,
+        channelKeys: speech.useMACs ? ChannelKeys12(capacity: parameters.sessions) : nil, loop: loop)
       if parameters.transport == .memory {
         let port = MemoryPort()
         _ = try await stub.start(.memory(port), boss: loop).get()

@@ -26,12 +26,25 @@ final class GeneratorParty: Sendable {
   let sessions: ClientSessions
   private let group: MultiThreadedEventLoopGroup
 
+  /// What else of the target the sessions must know.
+  struct Speech: Sendable {
+    var dialect = ClientDialect.master
+    /// v1.2: whether frames carry MACs.
+    var useMACs = false
+    var readOnlyRequests = false
+    /// nil for n and f of the point, Byzantine.
+    var quorums: Quorums?
+    var membershipID: Int32 = 0
+    /// nil for that of the point.
+    var firstClientID: Int32?
+  }
+
   /// - Parameters:
   ///   - endpoints: the client endpoints of the replicas, by position.
   ///   - secrets: with which the sessions sign and check.
   init(
     _ parameters: PointParameters, endpoints: [Endpoint], replicaIDs: [ReplicaID], secrets: GeneratorSecrets,
-    readOnlyRequests: Bool = false
+    speech: Speech = Speech()
   ) throws {
     let ends = parameters.transport == .memory ? 0 : (parameters.transport == .loopback ? 2 : 1)
     try Descriptors.require(
@@ -40,16 +53,21 @@ final class GeneratorParty: Sendable {
     group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     loop = group.next()
     loop.execute { ThreadPriority.setGenerator() }
-    guard let quorums = Quorums(replicas: parameters.replicas, faults: parameters.faults) else {
+    guard
+      let quorums = speech.quorums ?? Quorums(replicas: parameters.replicas, faults: parameters.faults)
+    else {
       throw TargetFailure("\(parameters.replicas) replicas do not tolerate \(parameters.faults) faults")
     }
-    var configuration = SessionConfiguration(replicas: endpoints, quorums: quorums)
+    var configuration = SessionConfiguration(replicas: endpoints, quorums: quorums, replicaIDs: replicaIDs)
+    configuration.membershipID = speech.membershipID
+    configuration.dialect = speech.dialect
+    configuration.useMACs = speech.useMACs
     configuration.connections = parameters.connections
     configuration.sessions = parameters.sessions
-    configuration.firstClientID = Int32(parameters.firstClientID)
+    configuration.firstClientID = speech.firstClientID ?? Int32(parameters.firstClientID)
     configuration.outstanding = parameters.outstanding
     configuration.resendNanoseconds = parameters.resendNanoseconds
-    configuration.readOnlyRequests = readOnlyRequests
+    configuration.readOnlyRequests = speech.readOnlyRequests
     let mode = try SignatureMode(name: parameters.signatureMode)
     let signer = try RequestSigner(
       mode: mode, secrets: secrets, replicas: replicaIDs, clientCapacity: parameters.sessions)
@@ -59,6 +77,14 @@ final class GeneratorParty: Sendable {
     }
     nonisolated(unsafe) let handed = signer
     sessions = ClientSessions(configuration: configuration, signer: handed, loop: loop)
+    sessions.prepareKeys()
+    if mode == .hmac {
+      // Tags are one per replica, so that another membership needs another signer.
+      sessions.signerOf = { replicas in
+        try? RequestSigner(
+          mode: mode, secrets: secrets, replicas: replicas, clientCapacity: parameters.sessions)
+      }
+    }
   }
 
   /// Opens all connections; a replica that cannot be reached is named.
@@ -105,9 +131,41 @@ final class GeneratorParty: Sendable {
     return outcome
   }
 
+  /// How many new memberships of the replicas the sessions have followed.
+  func moves() async throws -> UInt64 {
+    try await loop.submit { [sessions] in sessions.counters.membershipsAdopted }.get()
+  }
+
   func stop() async {
     try? await loop.submit { [sessions] in sessions.close() }.get()
     try? await group.shutdownGracefully()
+  }
+}
+
+extension ReplicatedService {
+  /// Whether its replies can be checked.
+  var isAuditable: Bool {
+    switch self {
+    case .log, .counter, .echo: true
+    case .null, .microbenchmark: false
+    }
+  }
+
+  /// The content of each request.
+  func request(payloadBytes: Int) -> [UInt8] {
+    let payload = [UInt8](repeating: 0, count: payloadBytes)
+    switch self {
+    case .log, .null, .echo: return payload
+    case .counter: return [0, 0, 0, 1]
+    case .microbenchmark:
+      // The payload and a signature of its own, each behind its length; the signature is empty.
+      return withUnsafeBytes(of: Int32(payloadBytes).bigEndian) { Array($0) } + payload + [0, 0, 0, 0]
+    }
+  }
+
+  /// A request that changes nothing where there is such a one: asked before a load to see that replicas answer.
+  func probe(payloadBytes: Int) -> [UInt8] {
+    self == .counter ? [0, 0, 0, 0] : request(payloadBytes: payloadBytes)
   }
 }
 
@@ -124,8 +182,15 @@ extension PointParameters {
     plan.warmupNanoseconds = warmupNanoseconds
     plan.measureNanoseconds = measureNanoseconds
     plan.drainNanoseconds = drainNanoseconds
-    plan.content = service == .counter ? [0, 0, 0, 1] : Array(repeating: 0, count: payloadBytes)
-    plan.auditBase = audit && service == .log ? auditBase : nil
+    plan.content = service.request(payloadBytes: payloadBytes)
+    if audit, let auditBase {
+      switch service {
+      case .log: plan.audit = .log(base: auditBase)
+      case .counter: plan.audit = .counter
+      case .echo: plan.audit = .echo
+      case .null, .microbenchmark: break
+      }
+    }
     plan.signsInline = signatureMode.hasPrefix("sign:") && signing == .inline
     return plan
   }

@@ -3,6 +3,7 @@
 
 import ReplicaHost
 import Replication
+import ServiceClient
 import Wire
 
 /// What `muster replica` is told; `ResolvedReplicaSettings` says what holds in the end.
@@ -30,6 +31,8 @@ public struct ReplicaOptions: Equatable, Sendable {
   public var durability: Durability?
   /// Set for a replica that is to misbehave.
   public var byzantine: AdversarialBehaviour?
+  /// The client frames that are spoken; nil lets hosts.config decide.
+  public var dialect: ClientDialect?
 
   public init(id: Int, configDirectory: String) {
     self.id = id
@@ -42,6 +45,7 @@ public struct ReplicaOptions: Equatable, Sendable {
     case nullRequest = "null_request"
     case viewChangePeriod = "view_change_period"
     case byzantine
+    case dialect
 
     var flag: String { "--" + rawValue.split(separator: "_").joined(separator: "-") }
   }
@@ -72,6 +76,12 @@ public struct ReplicaOptions: Equatable, Sendable {
     replyBytes = stated(.reply, parameters.replyBytes)
     viewChangeTimeoutNanoseconds = stated(.viewChangeTimeout, parameters.viewChangeTimeoutNanoseconds)
     durability = stated(.durability, parameters.durability)
+    if let service, !service.isOurs {
+      throw ParameterErrors([ParameterError(.service, service.rawValue, "one of log, counter, null")])
+    }
+    if let orderingProtocol, orderingProtocol.isForeign {
+      throw ParameterErrors([ParameterError(.protocol, orderingProtocol.rawValue, "one of pbft, noops")])
+    }
     for key in OwnKey.allCases {
       if let text = own[key] { try set(key, text) }
     }
@@ -97,8 +107,18 @@ public struct ReplicaOptions: Equatable, Sendable {
         throw .usage("\(key.flag) \(text): expected \(AdversarialBehaviour.expected)")
       }
       byzantine = value
+    case .dialect:
+      guard let value = ClientDialect(rawValue: text) else {
+        throw .usage("\(key.flag) \(text): expected \(ClientDialect.expected)")
+      }
+      dialect = value
     }
   }
+}
+
+extension ClientDialect {
+  /// What a flag that names a dialect must say.
+  static let expected = "master or 1.2"
 }
 
 /// What `muster counter` is told, as BFT-SMaRt's CounterClient is.
@@ -111,28 +131,106 @@ public struct CounterOptions: Equatable, Sendable {
   /// Folder of `hosts.config`, `system.config` and `keys/`.
   public var configDirectory: String
   public var signatureMode: String?
+  /// How each operation is asked for; nil for ordered, and unordered where the increment is 0.
+  public var kind: InvocationKind?
+  /// The client frames that are spoken; nil lets hosts.config decide.
+  public var dialect: ClientDialect?
+
+  /// The kinds of invocation that may be asked for, for error messages and help.
+  public static let kinds: [InvocationKind] = [.ordered, .unordered, .orderedHashed, .unorderedHashed]
 
   public init(
-    id: Int, increment: Int32, operations: Int = 1000, configDirectory: String, signatureMode: String? = nil
+    id: Int, increment: Int32, operations: Int = 1000, configDirectory: String, signatureMode: String? = nil,
+    kind: InvocationKind? = nil, dialect: ClientDialect? = nil
   ) {
     self.id = id
     self.increment = increment
     self.operations = operations
     self.configDirectory = configDirectory
     self.signatureMode = signatureMode
+    self.kind = kind
+    self.dialect = dialect
+  }
+
+  /// Reads the name of a kind.
+  /// - Throws: `CommandFailure` with code 64.
+  public static func kind(_ text: String) throws(CommandFailure) -> InvocationKind {
+    guard let kind = kinds.first(where: { $0.rawValue == text }) else {
+      throw .usage("--kind \(text): expected one of \(kinds.map(\.rawValue).joined(separator: ", "))")
+    }
+    return kind
+  }
+
+  /// Reads the name of a dialect.
+  /// - Throws: `CommandFailure` with code 64.
+  public static func dialect(_ text: String) throws(CommandFailure) -> ClientDialect {
+    guard let dialect = ClientDialect(rawValue: text) else {
+      throw .usage("--dialect \(text): expected \(ClientDialect.expected)")
+    }
+    return dialect
   }
 }
 
 /// What `muster keys` is told.
 public struct KeyOptions: Equatable, Sendable {
-  /// Folder of `hosts.config`; the keys go to `keys/` in it.
+  /// Which files are made.
+  public enum Layout: String, CaseIterable, Sendable {
+    /// `keys/`, with everything that Muster's replicas and clients need.
+    case muster
+    /// `keysECDSA/`, `keysRSA/` or `keysSunEC/`: a pair of files for each replica, for the trusted party and for each client.
+    case bftsmart
+  }
+
+  /// Folder of `hosts.config`; the keys go into it.
   public var configDirectory: String
-  /// The client ids whose public keys are written.
+  /// The client ids that get keys.
   public var clients: ClosedRange<Int32>
+  public var layout = Layout.muster
+  /// For BFT-SMaRt's layout; nil takes the one of `system.config`.
+  public var loader: KeyLoader?
+  /// For BFT-SMaRt's layout; nil takes P-256, or RSA with 2048 bits for its loader.
+  public var kind: KeyKind?
 
   public init(configDirectory: String, clients: ClosedRange<Int32>) {
     self.configDirectory = configDirectory
     self.clients = clients
+  }
+
+  /// The kinds of keys that BFT-SMaRt's files may hold, by the names of signature modes.
+  static let kinds: [(name: String, kind: KeyKind)] = [
+    ("ecdsa-p256", .ecdsaP256), ("ecdsa-secp256k1", .ecdsaSecp256k1), ("rsa-1024", .rsa(bits: 1024)),
+    ("rsa-2048", .rsa(bits: 2048)),
+  ]
+
+  /// Reads what flags say; nil is not stated.
+  /// - Throws: `CommandFailure` with code 64 for a word that is not known, or that the layout has no use for.
+  public init(
+    configDirectory: String, clients: String, layout: String?, loader: String?, algorithm: String?
+  ) throws(CommandFailure) {
+    self.init(configDirectory: configDirectory, clients: try Self.clients(clients))
+    if let layout {
+      guard let value = Layout(rawValue: layout) else {
+        throw .usage("--layout \(layout): expected muster or bftsmart")
+      }
+      self.layout = value
+    }
+    if let loader {
+      guard let value = KeyLoader(rawValue: loader) else {
+        throw .usage("--loader \(loader): expected ECDSA, RSA or SunEC")
+      }
+      self.loader = value
+    }
+    if let algorithm {
+      guard let value = Self.kinds.first(where: { $0.name == algorithm })?.kind else {
+        throw .usage("--algorithm \(algorithm): expected \(Self.kinds.map(\.name).joined(separator: ", "))")
+      }
+      kind = value
+    }
+    if self.layout == .muster,
+      let flag = loader.map({ "--loader \($0)" }) ?? algorithm.map({ "--algorithm \($0)" })
+    {
+      throw .usage("\(flag): expected --layout bftsmart with it; keys/ holds keys of every algorithm")
+    }
   }
 
   /// Reads `A..B`, both included.

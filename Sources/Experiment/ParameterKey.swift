@@ -13,6 +13,8 @@ public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
   case service
   case transport
   case hosts
+  case targetCommand = "target_command"
+  case readyTimeout = "ready_timeout"
   case replicas
   case faults
   case loops
@@ -47,7 +49,8 @@ public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
 
   public var section: Section {
     switch self {
-    case .protocol, .service, .transport, .hosts, .replicas, .faults, .loops, .signatures, .replicaAuth,
+    case .protocol, .service, .transport, .hosts, .targetCommand, .readyTimeout, .replicas, .faults, .loops,
+      .signatures, .replicaAuth,
       .batchSize, .batchTimeout, .requestTimeout, .viewChangeTimeout, .checkpointPeriod, .logMultiplier,
       .durability, .faultsScript:
       .target
@@ -69,14 +72,16 @@ public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
     case .service: Self.choices(ReplicatedService.self)
     case .transport: Self.choices(Transport.self)
     case .hosts: "the folder that holds hosts.config, with transport remote"
+    case .targetCommand: "a shell command that starts foreign replicas"
     case .replicas: "a whole number from 1 to \(PointParameters.maximumReplicas)"
     case .faults: "a whole number f with 3f + 1 <= replicas"
     case .loops: "a whole number from 1 to 1024"
-    case .signatures: "one of " + SignatureModes.names.joined(separator: ", ")
+    case .signatures: SignatureMode.listing
     case .signing: Self.choices(Signing.self)
     case .replicaAuth: Self.choices(ReplicaAuthentication.self)
     case .batchSize: "a whole number from 1 to 65536"
-    case .batchTimeout, .requestTimeout, .viewChangeTimeout, .resend, .warmup, .duration, .drain:
+    case .readyTimeout, .batchTimeout, .requestTimeout, .viewChangeTimeout, .resend, .warmup, .duration,
+      .drain:
       DurationText.expectation
     case .checkpointPeriod: "a whole number from 1 to 1000000"
     case .logMultiplier: "a whole number from 2 to 1024"
@@ -143,6 +148,10 @@ extension PointParameters {
     case .hosts:
       guard !text.isEmpty else { throw ParameterError(key, "''") }
       hostsDirectory = text
+    case .targetCommand:
+      guard !text.isEmpty else { throw ParameterError(key, "''") }
+      targetCommand = text
+    case .readyTimeout: readyTimeoutNanoseconds = try Self.duration(key, text)
     case .replicas: replicas = try Self.whole(key, text, 1...Self.maximumReplicas)
     case .faults: faults = try Self.whole(key, text, 0...Self.maximumReplicas)
     case .loops: loops = try Self.whole(key, text, 1...1024)

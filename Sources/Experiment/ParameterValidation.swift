@@ -16,6 +16,7 @@ extension PointParameters {
   /// Everything that is wrong with these parameters, empty when the point can be run.
   public func validate() -> [ParameterError] {
     var checks = Checks()
+    validateTarget(&checks)
     validateMembership(&checks)
     validateReplicas(&checks)
     validateLoad(&checks)
@@ -34,10 +35,30 @@ extension PointParameters {
     }
   }
 
+  private func validateTarget(_ checks: inout Checks) {
+    if orderingProtocol.isForeign {
+      checks.require(
+        transport == .remote && hostsDirectory != nil, .protocol, orderingProtocol.rawValue,
+        "the folder of their hosts.config with it (\(ParameterKey.hosts.flag))")
+      checks.require(
+        [.counter, .echo, .microbenchmark].contains(service), .service, service.rawValue,
+        "one of counter, echo, microbenchmark with protocol \(orderingProtocol.rawValue)")
+    } else {
+      checks.require(
+        service.isOurs, .service, service.rawValue,
+        "one of log, counter, null: \(service.rawValue) needs foreign replicas (protocol bftsmart, bftsmart-1.2)"
+      )
+      checks.require(
+        targetCommand == nil, .targetCommand, targetCommand ?? "",
+        "none, because it starts foreign replicas (protocol bftsmart, bftsmart-1.2)")
+    }
+  }
+
   private func validateMembership(_ checks: inout Checks) {
     checks.require((1...Self.maximumReplicas).contains(replicas), .replicas, replicas)
     checks.require(faults >= 0, .faults, faults)
-    if faults >= 0 {
+    // Whether foreign replicas are crash-only is in their system.config, which decides there.
+    if faults >= 0, !orderingProtocol.isForeign {
       checks.require(
         replicas >= 3 * faults + 1, .replicas, replicas,
         "at least 3f + 1 = \(3 * faults + 1) replicas to tolerate \(faults) faults")
@@ -53,6 +74,9 @@ extension PointParameters {
       checks.require(
         false, .hosts, hostsDirectory, "no hosts folder, because transport is \(transport.rawValue)")
     }
+    checks.require(
+      replicaAuthentication != .tls || transport != .memory, .replicaAuth, "tls",
+      "none or hmac with transport memory, where no byte leaves the process; TLS needs sockets")
   }
 
   private func validateReplicas(_ checks: inout Checks) {
@@ -118,6 +142,7 @@ extension PointParameters {
         statedResendNanoseconds % 1_000_000 == 0, .resend, DurationText.text(statedResendNanoseconds),
         "a whole number of milliseconds")
     }
+    duration(readyTimeoutNanoseconds, .readyTimeout, atLeast: 1_000_000_000, "1s or more")
     duration(warmupNanoseconds, .warmup, atLeast: 0, "0s or more")
     duration(measureNanoseconds, .duration, atLeast: 100_000_000, "100ms or more")
     duration(drainNanoseconds, .drain, atLeast: 10_000_000, "10ms or more")

@@ -10,6 +10,22 @@ import Workload
 public enum OrderingProtocol: String, CaseIterable, Sendable {
   case pbft
   case noops
+  /// Whatever running replicas of BFT-SMaRt run; its master branch.
+  case bftSmart = "bftsmart"
+  /// The same for v1.2.
+  case bftSmart12 = "bftsmart-1.2"
+
+  /// Whether the replicas are somebody else's: nothing is known of them but what their clients and their files know.
+  public var isForeign: Bool { foreignDialect != nil }
+
+  /// The client frames of foreign replicas.
+  var foreignDialect: ClientDialect? {
+    switch self {
+    case .pbft, .noops: nil
+    case .bftSmart: .master
+    case .bftSmart12: .v12
+    }
+  }
 }
 
 /// What the replicas execute.
@@ -20,6 +36,18 @@ public enum ReplicatedService: String, CaseIterable, Sendable {
   case counter
   /// Replies of a given size, no state.
   case null
+  /// The reply is the request. Foreign replicas only.
+  case echo
+  /// BFT-SMaRt's ThroughputLatencyServer. Foreign replicas only.
+  case microbenchmark
+
+  /// Whether our own replicas have it.
+  public var isOurs: Bool {
+    switch self {
+    case .log, .counter, .null: true
+    case .echo, .microbenchmark: false
+    }
+  }
 }
 
 /// What carries frames between the parties.
@@ -55,6 +83,10 @@ public struct PointParameters: Equatable, Sendable {
   public var transport = Transport.loopback
   /// Folder of `hosts.config`, `system.config` and `keys/`; only for remote replicas.
   public var hostsDirectory: String?
+  /// Shell command that starts or restarts foreign replicas before each point.
+  public var targetCommand: String?
+  /// How long foreign replicas may take to answer.
+  public var readyTimeoutNanoseconds: Int64 = 60_000_000_000
   public var replicas = 4
   public var faults = 1
   /// Event loops of in-process replicas; nil leaves it to the runner (cores − 1, in signed modes all cores).
@@ -133,6 +165,7 @@ public struct PointParameters: Equatable, Sendable {
     }
     guard errors.isEmpty else { throw ParameterErrors(errors) }
     if texts[.hosts] != nil, texts[.transport] == nil { transport = .remote }
+    if orderingProtocol.isForeign, texts[.service] == nil { service = .counter }
     if orderingProtocol == .noops, texts[.replicas] == nil { replicas = 1 }
     if texts[.faults] == nil { faults = orderingProtocol == .noops ? 0 : (replicas - 1) / 3 }
   }
@@ -147,6 +180,11 @@ public struct PointParameters: Equatable, Sendable {
     guard requestTimeoutNanoseconds > 0 else { return half }
     let (quadruple, overflow) = requestTimeoutNanoseconds.multipliedReportingOverflow(by: 4)
     return overflow ? half : min(quadruple, half)
+  }
+
+  /// The client ids of the sessions.
+  var clientIDs: ClosedRange<Int32> {
+    Int32(clamping: firstClientID)...Int32(clamping: firstClientID + sessions - 1)
   }
 
   /// Sequence numbers between the watermarks, L = K × multiplier.

@@ -67,7 +67,7 @@ public struct EmbeddedPointRunner: PointRunning {
         report(LiveStatus(phase: .audit))
         var measurement = PointMeasurement(
           parameters: parameters, rate: targetOpsPerSecond, ceiling: ceilingOpsPerSecond, outcome: outcome,
-          isAudited: parameters.audit && parameters.service == .log)
+          isAudited: parameters.audit && parameters.service.isAuditable)
         measurement.signAheadSeconds = signAheadSeconds
         measurement.use = await window.use(primaryOf: cluster.membership)
         let finals = try await settled(cluster, patience: parameters.faultScript.isEmpty ? 2 : 10)
@@ -289,9 +289,10 @@ enum CapacityProbing {
 
   static func run(
     _ plan: LoadPlan, _ parameters: PointParameters, endpoints: [Endpoint], ids: [ReplicaID],
-    secrets: GeneratorSecrets
+    secrets: GeneratorSecrets, speech: GeneratorParty.Speech = GeneratorParty.Speech()
   ) async throws -> LoadOutcome {
-    let party = try GeneratorParty(parameters, endpoints: endpoints, replicaIDs: ids, secrets: secrets)
+    let party = try GeneratorParty(
+      parameters, endpoints: endpoints, replicaIDs: ids, secrets: secrets, speech: speech)
     return try await closing(party.stop) {
       try await party.connect()
       return try await party.run(plan)
@@ -304,7 +305,10 @@ enum GeneratorCalibration {
   /// Requests that sessions together may have in flight at least, as far as 32 per session allow.
   private static let requestsInFlight = 8_192
 
-  static func ceiling(_ parameters: PointParameters) async throws -> Double? {
+  /// - Parameter speech: the frames of the target, which the null target's are to be like.
+  static func ceiling(
+    _ parameters: PointParameters, _ speech: GeneratorParty.Speech = GeneratorParty.Speech()
+  ) async throws -> Double? {
     // The stubs are in this process: with very many connections only one end of each fits.
     let ends = parameters.transport == .memory ? 0 : parameters.connections * parameters.replicas * 2
     guard (try? Descriptors.require(ends, for: "the null target's connections")) != nil else { return nil }
@@ -313,11 +317,11 @@ enum GeneratorCalibration {
     // of the point which happens to come first.
     let perSession = min(32, requestsInFlight / parameters.sessions + 1)
     parameters.outstanding = max(parameters.outstanding, perSession)
-    let target = try await EmbeddedNullTarget.start(parameters)
+    let target = try await EmbeddedNullTarget.start(parameters, speech)
     return try await closing(target.stop) { [parameters] in
       let party = try GeneratorParty(
         parameters, endpoints: target.clientEndpoints, replicaIDs: target.replicaIDs,
-        secrets: target.keys.generatorSecrets)
+        secrets: target.keys.generatorSecrets, speech: speech)
       return try await closing(party.stop) {
         try await party.connect()
         return try await CeilingSearch.ceiling(start: 16_000) { rate in

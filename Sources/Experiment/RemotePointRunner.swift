@@ -19,31 +19,40 @@ public struct RemotePointRunner: PointRunning {
   public init(logger: Logger) { self.logger = logger }
 
   public func probeCapacity(_ parameters: PointParameters) async throws -> Double {
+    if parameters.orderingProtocol.isForeign {
+      return try await ForeignPointRunner().probeCapacity(parameters)
+    }
     let target = try await RemoteTarget.inspect(parameters)
     return try await CapacityProbing.probe(target.resolved) { plan in
       try await CapacityProbing.run(
         plan, target.resolved, endpoints: target.folder.clientEndpoints,
         ids: target.folder.membership.replicas,
-        secrets: target.secrets)
+        secrets: target.secrets, speech: target.speech)
     }
   }
 
   public func calibrate(_ parameters: PointParameters) async throws -> Double? {
+    if parameters.orderingProtocol.isForeign { return try await ForeignPointRunner().calibrate(parameters) }
     let target = try await RemoteTarget.inspect(parameters)
-    return try await GeneratorCalibration.ceiling(target.resolved)
+    return try await GeneratorCalibration.ceiling(target.resolved, target.speech)
   }
 
   public func run(
     _ parameters: PointParameters, targetOpsPerSecond: Double, repeatIndex: Int, seed: UInt64,
     ceilingOpsPerSecond: Double?, report: @escaping @Sendable (LiveStatus) -> Void
   ) async throws -> PointResult {
+    if parameters.orderingProtocol.isForeign {
+      return try await ForeignPointRunner().run(
+        parameters, targetOpsPerSecond: targetOpsPerSecond, repeatIndex: repeatIndex, seed: seed,
+        ceilingOpsPerSecond: ceilingOpsPerSecond, report: report)
+    }
     report(LiveStatus(phase: .starting))
     let target = try await RemoteTarget.inspect(parameters)
     let resolved = target.resolved
     let before = target.statuses.map { ReplicaAccount($0) }
     let party = try GeneratorParty(
       resolved, endpoints: target.folder.clientEndpoints, replicaIDs: target.folder.membership.replicas,
-      secrets: target.secrets, readOnlyRequests: target.folder.system.hasReadOnlyRequests ?? false)
+      secrets: target.secrets, speech: target.speech)
     return try await closing(party.stop) {
       try await party.connect()
       let base = before.map(\.executedRequests).max() ?? 0
@@ -57,10 +66,12 @@ public struct RemotePointRunner: PointRunning {
       report(LiveStatus(phase: .audit))
       var measurement = PointMeasurement(
         parameters: resolved, rate: targetOpsPerSecond, ceiling: ceilingOpsPerSecond, outcome: outcome,
-        isAudited: resolved.audit && resolved.service == .log)
+        isAudited: resolved.audit && resolved.service.isAuditable)
       measurement.signAheadSeconds = signAheadSeconds
       do {
-        let after = try await settled(target, on: party.loop)
+        let after = try await settled(target.asNow, on: party.loop)
+        let elapsed = monotonicNanoseconds() - outcome.startNanoseconds
+        for report in after.reports { measurement.events.add(membershipsOf: report, elapsed: elapsed) }
         measurement.audit = TargetAudit.comparing(
           before: before, after: after.reports.map { ReplicaAccount($0) }, outcome: outcome)
         measurement.audit.remarks += after.silent.map { "no status after the run: \($0)" }
@@ -95,6 +106,23 @@ struct RemoteTarget: Sendable {
   /// The parameters with everything the replicas decide as they decide it.
   let resolved: PointParameters
 
+  /// With the members of now, as far as the folder has been given their view: the membership may have changed.
+  var asNow: RemoteTarget {
+    guard let now = try? ClusterFolder(folder.directory, dialect: folder.dialect) else { return self }
+    return RemoteTarget(folder: now, statuses: statuses, secrets: secrets, resolved: resolved)
+  }
+
+  /// What their sessions must know of them.
+  var speech: GeneratorParty.Speech {
+    var speech = GeneratorParty.Speech()
+    speech.dialect = folder.dialect
+    speech.useMACs = folder.usesMACs
+    speech.readOnlyRequests = folder.system.hasReadOnlyRequests ?? false
+    speech.quorums = folder.membership.quorums
+    speech.membershipID = folder.membership.id
+    return speech
+  }
+
   /// Asks every replica of `parameters.hostsDirectory` and compares their settings with what was stated.
   static func inspect(_ parameters: PointParameters) async throws -> RemoteTarget {
     guard let directory = parameters.hostsDirectory else {
@@ -115,8 +143,9 @@ struct RemoteTarget: Sendable {
     let mode = try SignatureMode(name: resolved.signatureMode)
     let secrets =
       mode.needsSecrets
-      ? try folder.generatorSecrets(mode: mode)
-      : ClusterKeys.publiclyKnown(replicas: folder.membership.replicas).generatorSecrets
+      ? try folder.generatorSecrets(mode: mode, clients: resolved.clientIDs)
+      : ClusterKeys.publiclyKnown(replicas: folder.membership.replicas, dialect: folder.dialect)
+        .generatorSecrets
     return RemoteTarget(folder: folder, statuses: statuses, secrets: secrets, resolved: resolved)
   }
 
@@ -131,7 +160,7 @@ struct RemoteTarget: Sendable {
   /// - Throws: `TargetFailure` when fewer than `needed` answer.
   func askOnce(on loop: any EventLoop, atLeast needed: Int) async throws -> Answers {
     let results = try await EventLoopFuture.whenAllComplete(
-      folder.clientEndpoints.map { StatusQuery.ask($0, on: loop, timeout: .seconds(2)) }, on: loop
+      Self.questions(folder, on: loop, timeout: .seconds(2)), on: loop
     ).get()
     var answers = Answers()
     for result in results {
@@ -145,9 +174,18 @@ struct RemoteTarget: Sendable {
   }
 
   private static func ask(_ folder: ClusterFolder, on loop: any EventLoop) async throws -> [StatusReport] {
-    try await EventLoopFuture.whenAllSucceed(
-      folder.clientEndpoints.map { StatusQuery.ask($0, on: loop) }, on: loop
-    ).get()
+    try await EventLoopFuture.whenAllSucceed(questions(folder, on: loop, timeout: .seconds(5)), on: loop)
+      .get()
+  }
+
+  private static func questions(
+    _ folder: ClusterFolder, on loop: any EventLoop, timeout: TimeAmount
+  ) -> [EventLoopFuture<StatusReport>] {
+    zip(folder.clientEndpoints, folder.membership.replicas).map { endpoint, replica in
+      StatusQuery.ask(
+        endpoint, on: loop, dialect: folder.dialect, sealedFor: folder.usesMACs ? replica : nil,
+        timeout: timeout)
+    }
   }
 
   /// Takes over what the replicas say; what was stated otherwise is an error that names the flag and both values.

@@ -31,8 +31,17 @@ public struct ReplicaStart: Equatable, Sendable {
 public enum ReplicaProcess {
   /// The resolved configuration as text: each value and where it comes from.
   public static func configuration(_ options: ReplicaOptions) throws -> String {
-    let folder = try ClusterFolder(options.configDirectory)
-    return try ResolvedReplicaSettings.resolve(flags: options, systemConfig: folder.system).text
+    try settings(options).text
+  }
+
+  /// Everything that says how the replica runs, resolved.
+  private static func settings(_ options: ReplicaOptions) throws(CommandFailure) -> ResolvedReplicaSettings {
+    var options = options
+    options.configDirectory = ClusterFolder.locate(options.configDirectory)
+    let folder = try ClusterFolder(options.configDirectory, dialect: options.dialect)
+    return try ResolvedReplicaSettings.resolve(
+      flags: options, systemConfig: folder.system,
+      folder: folder.facts(of: ReplicaID(rawValue: Int32(options.id))))
   }
 
   /// Runs until SIGTERM or SIGINT; prints one line beginning `ready` once clients are served and a quorum is connected.
@@ -41,23 +50,26 @@ public enum ReplicaProcess {
   ///   the log cannot be written.
   public static func run(_ options: ReplicaOptions, start: ReplicaStart = ReplicaStart()) async throws {
     let logger = Logger(label: "muster")
-    let settings = try ResolvedReplicaSettings.resolve(
-      flags: options, systemConfig: ClusterFolder(options.configDirectory).system)
+    let settings = try settings(options)
     func stronger(_ setting: ReplicaSetting<Int?>) -> Int? {
       setting.source < .systemConfig ? setting.value : nil
     }
     let folder = try ClusterFolder(
-      options.configDirectory, replicas: stronger(settings.replicas), faults: stronger(settings.faults))
-    for warning in folder.warnings + settings.warnings { logger.warning("\(warning)") }
+      options.configDirectory, replicas: stronger(settings.replicas), faults: stronger(settings.faults),
+      dialect: options.dialect)
+    let keyWarnings = folder.keyWarnings(settings.signatureMode.value)
+    for warning in folder.warnings + settings.warnings + keyWarnings { logger.warning("\(warning)") }
     for notice in settings.notices { logger.notice("\(notice)") }
+    for use in settings.systemUses where !use.hasEffect { logger.info("system.config:\(use.line): \(use)") }
     let id = ReplicaID(rawValue: Int32(options.id))
     guard let host = folder.host(of: id) else {
       throw CommandFailure.usage(
         "--id \(options.id): expected one of the replicas of \(options.configDirectory)/hosts.config: "
-          + folder.hosts.map { String($0.replica.rawValue) }.joined(separator: ", "))
+          + folder.allHosts.map { String($0.replica.rawValue) }.joined(separator: ", "))
     }
     _ = Descriptors.limit
     let configuration = try resolve(settings, folder, host, start)
+    for warning in folder.trustedPartyWarnings(configuration) { logger.warning("\(warning)") }
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     do {
       try await run(configuration, host, group.next(), logger, settings)
@@ -95,11 +107,13 @@ public enum ReplicaProcess {
     } catch {
       try? await replica.stop(cleanly: false).get()
       if let error = error as? DataFolderError { throw CommandFailure(data: error) }
-      throw cannotListen(error, host)
+      throw cannotListen(error, host, settings.bindHost.value)
     }
-    let line = readyLine(configuration, host)
+    for line in settings.startUpLines(configuration.membership, host) { logger.info("\(line)") }
     let announcing = Task {
       try await replica.quorumConnected().get()
+      let membership = try await replica.membershipInForce().get()
+      let line = readyLine(configuration, membership, host)
       FileHandle.standardOutput.write(Data((line + "\n").utf8))
     }
     let failure = await withTaskGroup(of: String?.self) { group in
@@ -118,17 +132,20 @@ public enum ReplicaProcess {
     if let failure { throw CommandFailure(.cannotCreate, failure) }
   }
 
-  private static func cannotListen(_ error: any Error, _ host: HostsConfiguration.Host) -> CommandFailure {
+  private static func cannotListen(
+    _ error: any Error, _ host: HostsConfiguration.Host, _ address: String
+  ) -> CommandFailure {
     CommandFailure.usage(
-      "hosts.config, replica \(host.replica.rawValue): cannot listen on \(host.host), ports \(host.clientPort) and "
+      "hosts.config, replica \(host.replica.rawValue): cannot listen on \(address), ports \(host.clientPort) and "
         + "\(host.replicaPort): \(SystemReason.of(error)); expected a free port of this machine")
   }
 
-  private static func readyLine(_ configuration: HostConfiguration, _ host: HostsConfiguration.Host) -> String
-  {
+  private static func readyLine(
+    _ configuration: HostConfiguration, _ membership: Membership, _ host: HostsConfiguration.Host
+  ) -> String {
     let replica = configuration.replica
     return
-      "ready id=\(host.replica.rawValue) n=\(configuration.membership.count) f=\(configuration.membership.faults) "
+      "ready id=\(host.replica.rawValue) n=\(membership.count) f=\(membership.faults) "
       + "clients=\(host.host):\(host.clientPort) replicas=\(host.host):\(host.replicaPort) "
       + "protocol=\(replica.consenter == .pbft ? "pbft" : "noops") service=\(configuration.service) "
       + "signatures=\(configuration.signatureMode) batch=\(replica.batchSize) "
@@ -151,14 +168,24 @@ public enum ReplicaProcess {
       id: host.replica, membership: folder.membership, replica: replica,
       service: settings.service.value.rawValue, signatureMode: settings.signatureMode.value,
       replicaAuthentication: settings.replicaAuthentication.value, secrets: secrets,
-      clientEndpoint: .socket(host: host.host, port: host.clientPort),
-      replicaEndpoint: .socket(host: host.host, port: host.replicaPort),
+      clientEndpoint: .socket(host: settings.bindHost.value, port: host.clientPort),
+      replicaEndpoint: .socket(host: settings.bindHost.value, port: host.replicaPort),
       replicaEndpoints: Dictionary(
-        uniqueKeysWithValues: folder.hosts.map {
+        uniqueKeysWithValues: folder.allHosts.map {
           ($0.replica, Endpoint.socket(host: $0.host, port: $0.replicaPort))
         }))
+    if settings.replicaAuthentication.value == .tls {
+      configuration.linkTLS = try folder.linkTLS(of: host.replica, cluster: secrets.cluster)
+    }
     configuration.replyBytes = settings.replyBytes.value
     configuration.maximumRequestFrameBytes = settings.maximumRequestFrameBytes.value
+    configuration.dialect = settings.dialect.value
+    configuration.usesMACs = settings.usesMACs.value
+    if settings.controlFlow.value > 0 { configuration.pendingPerClient = settings.controlFlow.value }
+    // v1.2 serves unordered requests always.
+    if settings.dialect.value == .v12 { configuration.replica.readOnlyRequests = true }
+    configuration.replica.hashedReplies = settings.replyHash.value == .sha512 ? .sha512 : .sha256
+    try folder.addMembershipSettings(to: &configuration)
     configuration.dataFolder = folder.dataFolder(of: host.replica)
     configuration.formats = start.formats
     configuration.startsRecovering = start.recovers

@@ -55,6 +55,23 @@ public struct ResolvedReplicaSettings: Sendable {
   public let durability: ReplicaSetting<Durability>
   public let readOnlyRequests: ReplicaSetting<Bool>
   public let maximumRequestFrameBytes: ReplicaSetting<Int>
+  /// The frames that clients and replicas exchange.
+  public let dialect: ReplicaSetting<ClientDialect>
+  /// Whether the frames of v1.2's clients carry MACs.
+  public let usesMACs: ReplicaSetting<Bool>
+  /// What replicas that answer with a hash hash with.
+  public let replyHash: ReplicaSetting<ReplyHash>
+  /// `system.bft`.
+  public let faultModel: ReplicaSetting<FaultModel>
+  /// Requests of one client that may wait; 0 leaves it at a client's window.
+  public let controlFlow: ReplicaSetting<Int>
+  /// Whose RECONFIG requests are executed; nil is nobody.
+  public let trustedPartyID: ReplicaSetting<Int32?>
+  public private(set) var maximumBatchBytes: ReplicaSetting<Int>
+  /// The address to listen on.
+  public let bindHost: ReplicaSetting<String>
+  /// What becomes of each line of system.config.
+  public let systemUses: [SystemConfigurationUse]
   /// Nil for an honest replica.
   public let byzantine: ReplicaSetting<AdversarialBehaviour?>
   /// One line for every conflict and every correction.
@@ -69,13 +86,15 @@ public struct ResolvedReplicaSettings: Sendable {
   ///   - environment: of `FabricSources.environment`.
   ///   - yaml: of `FabricSources.file`.
   ///   - systemConfig: of `flags.configDirectory`.
+  ///   - folder: what the other files of that folder say.
   /// - Throws: `CommandFailure` with code 64 when the values cannot go together.
   public static func resolve(
     flags: ReplicaOptions, environment: FabricSources.Reading, yaml: FabricSources.Reading,
-    systemConfig: SystemConfiguration
+    systemConfig: SystemConfiguration, folder: FolderFacts = FolderFacts()
   ) throws(CommandFailure) -> ResolvedReplicaSettings {
-    var settings = try ResolvedReplicaSettings(flags, environment, yaml, systemConfig)
+    var settings = try ResolvedReplicaSettings(flags, environment, yaml, systemConfig, folder)
     settings.applyFabricCorrections()
+    settings.fitBatchBytes()
     let problems = settings.replicaConfiguration.validate()
     guard problems.isEmpty else { throw .usage(problems.joined(separator: "; ")) }
     return settings
@@ -83,16 +102,16 @@ public struct ResolvedReplicaSettings: Sendable {
 
   /// Resolves with the environment of this process and the files of `flags.configDirectory`.
   public static func resolve(
-    flags: ReplicaOptions, systemConfig: SystemConfiguration
+    flags: ReplicaOptions, systemConfig: SystemConfiguration, folder: FolderFacts = FolderFacts()
   ) throws(CommandFailure) -> ResolvedReplicaSettings {
     try resolve(
       flags: flags, environment: FabricSources.environment(ProcessInfo.processInfo.environment),
-      yaml: FabricSources.file(in: flags.configDirectory), systemConfig: systemConfig)
+      yaml: FabricSources.file(in: flags.configDirectory), systemConfig: systemConfig, folder: folder)
   }
 
   private init(
     _ flags: ReplicaOptions, _ environment: FabricSources.Reading, _ yaml: FabricSources.Reading,
-    _ system: SystemConfiguration
+    _ system: SystemConfiguration, _ folder: FolderFacts
   ) throws(CommandFailure) {
     var places = SettingPlaces(
       environment: environment.configuration, yaml: yaml.configuration,
@@ -111,7 +130,7 @@ public struct ResolvedReplicaSettings: Sendable {
     replyBytes = places.settle("reply", flag: flags.replyBytes, standard: 0)
     signatureMode = places.settle(
       "signatures", flag: try Self.mode(flags),
-      system: ("system.communication.useSignatures", try Self.mode(system, flags.configDirectory)),
+      system: ("system.communication.useSignatures", try Self.mode(system, folder, flags.configDirectory)),
       standard: .none, text: \.description)
     replicaAuthentication = places.settle(
       "replica_auth", flag: flags.replicaAuthentication, standard: .hmac, text: \.rawValue)
@@ -141,13 +160,41 @@ public struct ResolvedReplicaSettings: Sendable {
       (order + "checkpoint_period", system.checkpointPeriod), standard.checkpointPeriod)
     logMultiplier = places.whole(
       "log_multiplier", flags.logMultiplier, .logMultiplier, nil, standard.logMultiplier)
-    durability = places.settle("durability", flag: flags.durability, standard: .sync, text: \.rawValue)
+    durability = places.settle(
+      "durability", flag: flags.durability,
+      system: (order + (system.logToDisk == true ? "sync_log" : "log_to_disk"), system.durability),
+      standard: .sync, text: \.rawValue)
     readOnlyRequests = places.settle(
       "readonly_requests",
-      system: ("system.optimizations.readonly_requests", system.hasReadOnlyRequests), standard: false)
+      system: ("system.optimizations.readonly_requests", system.hasReadOnlyRequests),
+      standard: folder.dialect == .v12)
     maximumRequestFrameBytes = places.settle(
       "max_request_bytes", system: ("system.communication.maxRequestSize", system.maximumRequestSize),
       standard: 64 << 20)
+    dialect = folder.dialectSetting(flags.dialect)
+    usesMACs = places.settle(
+      "macs", system: ("system.communication.useMACs", folder.dialect == .v12 ? system.usesMACs : nil),
+      standard: folder.dialect == .v12)
+    replyHash = places.settle(
+      "reply_hash",
+      system: ("system.communication.hashAlgorithm", try Self.replyHash(system, flags.configDirectory)),
+      standard: folder.dialect.replyHash, text: \.rawValue)
+    faultModel = places.settle(
+      "fault_model", system: ("system.bft", system.isByzantine.map { $0 ? .byzantine : .crash }),
+      standard: .byzantine, text: { $0 == .crash ? "crash" : "byzantine" })
+    controlFlow = places.settle(
+      "control_flow", system: ("system.communication.useControlFlow", system.controlFlow), standard: 0)
+    trustedPartyID = places.settle(
+      "ttp",
+      system: (
+        "system.ttp.id", system.trustedPartyID.map { id -> Int32? in id >= 0 ? Int32(exactly: id) : nil }
+      ),
+      standard: nil, text: { $0.map { "\($0)" } ?? "nobody" })
+    maximumBatchBytes = places.settle(
+      "max_batch_bytes", system: (order + "maxBatchSizeInBytes", system.maximumBatchBytes),
+      standard: core.maximumBatchBytes)
+    bindHost = folder.bindSetting(system, places.systemPath)
+    systemUses = system.uses
     byzantine = places.settle(
       "byzantine", flag: flags.byzantine.map { .some($0) }, .byzantine,
       { $0.boolean(.byzantine).map { $0 ? .some(.omit) : .none } }, standard: nil,
@@ -166,14 +213,26 @@ public struct ResolvedReplicaSettings: Sendable {
   }
 
   private static func mode(
-    _ system: SystemConfiguration, _ directory: String
+    _ system: SystemConfiguration, _ folder: FolderFacts, _ directory: String
   ) throws(CommandFailure) -> SignatureMode? {
     guard let use = system.useSignatures else { return nil }
     do {
-      return try SignatureMode(useSignatures: use, keyLoader: system.keyLoader ?? "ECDSA")
+      return try SignatureMode(useSignatures: use, algorithm: folder.keyAlgorithm)
     } catch {
       throw .usage("\(directory)/system.config: system.communication.useSignatures = \(use): \(error)")
     }
+  }
+
+  private static func replyHash(
+    _ system: SystemConfiguration, _ directory: String
+  ) throws(CommandFailure) -> ReplyHash? {
+    guard let name = system.hashAlgorithm else { return nil }
+    guard let hash = ReplyHash(rawValue: name.uppercased()) else {
+      throw .usage(
+        "\(directory)/system.config: system.communication.hashAlgorithm = \(name): expected "
+          + ReplyHash.allCases.map(\.rawValue).joined(separator: " or "))
+    }
+    return hash
   }
 
   // MARK: Corrections
@@ -194,6 +253,27 @@ public struct ResolvedReplicaSettings: Sendable {
     }
   }
 
+  /// A batch has room for one request of the largest size, and fits into what a replica can hold.
+  private mutating func fitBatchBytes() {
+    let least = maximumRequestBytes
+    let most = ReplicaConfiguration().maximumHeldBytes / 4
+    let fitting = min(max(maximumBatchBytes.value, least), most)
+    guard fitting != maximumBatchBytes.value else { return }
+    // What BFT-SMaRt calls no limit is none here either.
+    if maximumBatchBytes.value < least {
+      notices.append(
+        "max_batch_bytes: \(maximumBatchBytes.text) (\(maximumBatchBytes.place)) has no room for a request of "
+          + "\(least) bytes: raised")
+    }
+    maximumBatchBytes.value = fitting
+    maximumBatchBytes.text = "\(fitting)"
+  }
+
+  /// Data and authenticator of one request: never more than a frame may have.
+  private var maximumRequestBytes: Int {
+    min(ReplicaConfiguration().maximumRequestBytes, max(64, maximumRequestFrameBytes.value))
+  }
+
   // MARK: Text
 
   /// The whole configuration, one `name: value  # place` line each: what `--print-config` prints.
@@ -205,18 +285,24 @@ public struct ResolvedReplicaSettings: Sendable {
       viewChangeTimeoutNanoseconds.line, viewChangeResendNanoseconds.line, nullRequestNanoseconds.line,
       viewChangePeriod.line, checkpointPeriod.line, logMultiplier.line, durability.line,
       readOnlyRequests.line,
-      maximumRequestFrameBytes.line, byzantine.line,
+      maximumRequestFrameBytes.line, maximumBatchBytes.line, dialect.line, usesMACs.line, replyHash.line,
+      faultModel.line, controlFlow.line, trustedPartyID.line, bindHost.line, byzantine.line,
     ]
     let width = lines.map { $0.0.count + $0.1.count + 2 }.max() ?? 0
     return lines.map { name, value, place in
       let setting = "\(name): \(value)"
       return setting + String(repeating: " ", count: width - setting.count) + "  # \(place)\n"
-    }.joined()
+    }.joined() + systemUses.map { "# system.config:\($0.line): \($0)\n" }.joined()
   }
 }
 
 extension ReplicaSetting {
   fileprivate var line: (String, String, String) { (name, text, place) }
+
+  /// A value whose place is decided elsewhere.
+  init(name: String, value: Value, text: String, source: SettingSource, at place: String) {
+    self.init(name: name, value: value, text: text, source: source, place: place)
+  }
 }
 
 extension ReplicaSetting<Int64> {
@@ -328,6 +414,13 @@ extension ResolvedReplicaSettings {
     configuration.logMultiplier = logMultiplier.value
     configuration.durability = durability.value
     configuration.readOnlyRequests = readOnlyRequests.value
+    configuration.maximumRequestBytes = maximumRequestBytes
+    configuration.maximumBatchBytes = maximumBatchBytes.value
+    if controlFlow.value > 0 {
+      configuration.maximumOutstandingPerClient = min(
+        controlFlow.value, configuration.maximumOutstandingPerClient)
+    }
+    configuration.administrator = configuration.consenter == .pbft ? trustedPartyID.value : nil
     return configuration
   }
 }

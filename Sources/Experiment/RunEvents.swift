@@ -5,6 +5,7 @@ import LoadGenerator
 import PBFT
 import ReplicaHost
 import Results
+import Wire
 
 /// Collects the rows of one run.
 struct RunEvents {
@@ -63,7 +64,29 @@ struct RunEvents {
       case .transferEnded(let sequence):
         add(instant, "transfer_ended", replica: replica, "sequence=\(sequence.rawValue)")
       case .recovered: add(instant, "recovered", replica: replica)
+      case .membershipChanged(let membership, let took):
+        var detail = "membership=\(membership.id) n=\(membership.count) f=\(membership.faults)"
+        if let took { detail += " ms=\(Self.milliseconds(took))" }
+        add(instant, "reconfigured", replica: replica, detail)
       }
+    }
+  }
+
+  /// The memberships that a remote replica says have begun there since the start of the load.
+  ///
+  /// - Parameter elapsed: nanoseconds from that start to the report.
+  mutating func add(membershipsOf report: StatusReport, elapsed: Int64) {
+    let last = report.setting("membership").flatMap { Int32($0) } ?? 0
+    for id in max(0, last - 63)...max(0, last) {
+      func counter(_ name: String) -> Int64? {
+        report.counters.first { $0.name == "membership_\(id)_\(name)" }.map { Int64(clamping: $0.value) }
+      }
+      guard let age = counter("age_ns"), age < elapsed, let n = counter("n"), let f = counter("f") else {
+        continue
+      }
+      var detail = "membership=\(id) n=\(n) f=\(f)"
+      if let took = counter("took_ns") { detail += " ms=\(Self.milliseconds(took))" }
+      add(elapsed - age, "reconfigured", replica: Int(report.replica.rawValue), detail)
     }
   }
 

@@ -1,16 +1,12 @@
 // Where replicas and generator share cores, the generator gets its turn in time, so that what is measured is the replicas
 // and not the scheduler's choice between the two.
 
-import CScheduling
 import Foundation
 
 /// Priorities of the loops' threads.
 enum ThreadPriority {
   private static let raised: Int32 = -15
   private static let lowered: Int32 = 10
-  /// Linux's scheduler lets a thread of a shorter slice interrupt one of the usual milliseconds (1.4 on two cores). Short
-  /// of that, but not shorter than the generator's turns: at the end of its slice it may itself be interrupted.
-  private static let sliceNanoseconds: UInt64 = 700_000
 
   /// Whether this process may raise the priority of its threads (CAP_SYS_NICE).
   static let mayRaise: Bool = {
@@ -20,10 +16,14 @@ enum ThreadPriority {
     return true
   }()
 
-  /// For the generator's thread: before the replicas and whatever else the machine does.
+  /// For the generator's thread: before the replicas and whatever else the machine does. As a real-time thread of the lowest
+  /// priority, or where the machine has none to give, by its niceness.
   static func setGenerator() {
     _ = raisedSession
-    _ = muster_set_slice(mayRaise ? raised : getpriority(ofThread, 0), sliceNanoseconds)
+    var lowest = sched_param(sched_priority: sched_get_priority_min(SCHED_FIFO))
+    if pthread_setschedparam(pthread_self(), SCHED_FIFO, &lowest) != 0, mayRaise {
+      setpriority(ofThread, 0, raised)
+    }
   }
 
   /// For the threads of in-process replicas: behind the generator's, where that cannot be raised.

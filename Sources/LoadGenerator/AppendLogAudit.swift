@@ -36,10 +36,18 @@ struct AppendLogAudit {
   ///   - content: the reply; its first 8 bytes are the position, big-endian.
   ///   - sentInAll: requests sent so far, this run's being the only ones.
   mutating func check(_ completion: Completion, _ content: UnsafeRawBufferPointer, sentInAll: UInt64) {
+    guard content.count >= 16 else {
+      checked += 1
+      return fail("a reply of \(content.count) bytes carries no record")
+    }
+    check(
+      completion, position: UInt64(bigEndian: content.loadUnaligned(as: UInt64.self)), sentInAll: sentInAll)
+  }
+
+  /// Checks the position that an ordered reply states.
+  mutating func check(_ completion: Completion, position: UInt64, sentInAll: UInt64) {
     let floor = completion.context
     checked += 1
-    guard content.count >= 16 else { return fail("a reply of \(content.count) bytes carries no record") }
-    let position = UInt64(bigEndian: content.loadUnaligned(as: UInt64.self))
     guard position > base else {
       return fail("position \(position) was given out before the run (base \(base))")
     }

@@ -30,8 +30,8 @@ public enum GeneratorRule {
 /// Searches the ceiling by short trials.
 public enum CeilingSearch {
   /// Tries at one rate before it counts as too high: other work on a shared machine delays a trial now and then, and
-  /// delays none of three at a rate that the generator really keeps.
-  static let triesPerRate = 3
+  /// delays none of five at a rate that the generator really keeps.
+  static let triesPerRate = 5
   /// Rates in a row that must be too high before the search goes no further up.
   static let failuresInARow = 2
 

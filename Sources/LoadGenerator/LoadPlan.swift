@@ -4,6 +4,17 @@
 import Results
 import Workload
 
+/// What can be known of right replies, by service.
+public enum ReplyAudit: Equatable, Sendable {
+  case absent
+  /// Replies are records of an append log; `base`: the position executed before the run.
+  case log(base: UInt64)
+  /// Replies are the values of a counter that each request increments by 1, whatever it was before.
+  case counter
+  /// Replies are the requests.
+  case echo
+}
+
 /// The load of one point.
 public struct LoadPlan: Sendable {
   /// How requests become due.
@@ -24,8 +35,8 @@ public struct LoadPlan: Sendable {
   public var content: [UInt8] = []
   /// Share of requests sent as unordered reads, 0 ... 1.
   public var unorderedFraction = 0.0
-  /// Whether replies carry append-log records that are audited; with the position executed before the run.
-  public var auditBase: UInt64?
+  /// What is checked of the replies.
+  public var audit = ReplyAudit.absent
   /// Whether requests are signed on sending; the clock is then read for each.
   public var signsInline = false
 

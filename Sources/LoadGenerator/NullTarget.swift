@@ -12,16 +12,26 @@ public final class NullReplica: LinkOwner, @unchecked Sendable {
   /// Tags the replies where the mode has tags.
   private let verifier: RequestVerifier
   private let replyContent: [UInt8]
+  private let dialect: ClientDialect
+  /// Seals replies where v1.2's frames have MACs; those of requests are not checked, as signatures are not.
+  private let channelKeys: ChannelKeys12?
   private let loop: any EventLoop
   private var links: [ObjectIdentifier: Link] = [:]
   private var dirty: [Link] = []
   private var turn: TurnEnd!
   private var listener: Listener?
 
-  /// - Parameter replyBytes: added to the 16 bytes of the record.
-  public init(id: Int32, verifier: RequestVerifier, replyBytes: Int, loop: any EventLoop) {
+  /// - Parameters:
+  ///   - replyBytes: added to the 16 bytes of the record.
+  ///   - channelKeys: of v1.2 with MACs; nil without.
+  public init(
+    id: Int32, verifier: RequestVerifier, replyBytes: Int, dialect: ClientDialect = .master,
+    channelKeys: ChannelKeys12? = nil, loop: any EventLoop
+  ) {
     self.id = id
     self.verifier = verifier
+    self.dialect = dialect
+    self.channelKeys = channelKeys
     self.loop = loop
     replyContent = Array(repeating: 0, count: 16 + replyBytes)
     turn = TurnEnd(loop: loop) { [unowned self] in
@@ -55,9 +65,10 @@ public final class NullReplica: LinkOwner, @unchecked Sendable {
     var offset = 0
     scan: while offset < bytes.count {
       let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
-      guard case .frame(let frame, let byteCount) = ClientFrame.decode(rest, maximumLength: 64 << 20) else {
-        break scan
-      }
+      guard
+        case .frame(let frame, let byteCount) = ClientFrame.decode(
+          rest, maximumLength: 64 << 20, dialect: dialect, useMACs: channelKeys != nil)
+      else { break scan }
       offset += byteCount
       answer(frame, on: link)
     }
@@ -70,14 +81,21 @@ public final class NullReplica: LinkOwner, @unchecked Sendable {
       dirty.append(link)
       turn.request()
     }
-    let capacity = ClientFrame.byteCount(content: replyContent.count, signature: verifier.replyTagByteCount)
+    let capacity = ClientFrame.byteCount(
+      content: replyContent.count, signature: verifier.replyTagByteCount, dialect: dialect,
+      useMACs: channelKeys != nil)
     let output = link.reserve(capacity)
     var header = frame.header
     header.sender = id
     header.replyServer = -1
-    replyContent.withUnsafeBytes { _ = ClientFrame.encode(into: output, header: header, content: $0) }
+    replyContent.withUnsafeBytes {
+      _ = ClientFrame.encode(
+        into: output, header: header, content: $0, dialect: dialect, useMACs: channelKeys != nil)
+    }
     let record = (UInt64(UInt32(bitPattern: frame.client)), UInt64(UInt32(bitPattern: frame.sequence)))
-    output.storeBytes(of: record, toByteOffset: ClientFrame.headerByteCount, as: (UInt64, UInt64).self)
+    output.storeBytes(
+      of: record, toByteOffset: ClientFrame.dataOffset + dialect.contentOffset, as: (UInt64, UInt64).self)
+    channelKeys?.seal(output, client: frame.client, replica: id)
     link.commit(verifier.tagReply(output, to: frame.client))
   }
 }

@@ -106,6 +106,7 @@ extension OrderingCore {
     if proposedThrough < checkpoint.sequence { proposedThrough = checkpoint.sequence }
     if highestSeen < checkpoint.sequence { highestSeen = checkpoint.sequence }
     if !wanted.isEmpty { wanted.removeAll { $0.sequence <= checkpoint.sequence } }
+    if !refused.isEmpty { dropRefused(through: checkpoint.sequence) }
     emit(.stable(checkpoint))
     if !restored.isEmpty { admitRestored() }
     if inForce, newView.through > checkpoint.sequence { applyNewView() }

@@ -5,7 +5,8 @@ public struct Digest: Hashable, Sendable, BitwiseCopyable {
   public var words: (UInt64, UInt64, UInt64, UInt64)
 
   /// The digest of nothing yet: 32 zero bytes, start of every digest chain.
-  public static let zero = Digest()
+  @inlinable
+  public static var zero: Digest { Digest() }
 
   public static let byteCount = 32
 

@@ -29,6 +29,12 @@ struct HealingState {
   var askedThrough = SequenceNumber(UInt64.max)
 }
 
+/// Whether the others are still to be told where this replica stands.
+struct StandingState {
+  var isRunning = false
+  var mark = HealingMark()
+}
+
 extension OrderingCore {
   /// Sequence numbers per answer.
   static var answerLength: UInt64 { 32 }
@@ -77,6 +83,26 @@ extension OrderingCore {
     }
     // What was only a hint has been asked about; else the timer runs on.
     armHealing()
+  }
+
+  /// Something has been executed, or a link has changed: once all is quiet the others are told where this
+  /// replica stands, once, so that one that has missed the last votes hears of it (decision record 58).
+  func armStanding() {
+    guard started, !recovering, membership.count > 1, configuration.nullRequestNanoseconds == 0 else {
+      return
+    }
+    guard !standing.isRunning else { return }
+    standing.isRunning = true
+    standing.mark = mark
+    emit(.startTimer(.standing, afterNanoseconds: configuration.healingNanoseconds))
+  }
+
+  func standingDue() {
+    standing.isRunning = false
+    // What stands still here is healed by asking, and what moves will come to rest.
+    guard !isUnfinished, !recovering else { return }
+    guard standing.mark == mark else { return armStanding() }
+    emit(.broadcast(.status(status(asks: false))))
   }
 
   /// Asks everybody.

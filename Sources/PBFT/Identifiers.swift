@@ -21,7 +21,8 @@ public struct ReplicaID: Hashable, Comparable, Sendable, BitwiseCopyable {
 public struct View: Hashable, Comparable, Sendable, BitwiseCopyable {
   public var rawValue: UInt64
 
-  public static let zero = View(rawValue: 0)
+  @inlinable
+  public static var zero: View { View(rawValue: 0) }
 
   @inlinable
   public init(rawValue: UInt64) { self.rawValue = rawValue }
@@ -37,7 +38,8 @@ public struct View: Hashable, Comparable, Sendable, BitwiseCopyable {
 public struct SequenceNumber: Hashable, Comparable, Sendable, BitwiseCopyable {
   public var rawValue: UInt64
 
-  public static let zero = SequenceNumber(rawValue: 0)
+  @inlinable
+  public static var zero: SequenceNumber { SequenceNumber(rawValue: 0) }
 
   @inlinable
   public init(rawValue: UInt64) { self.rawValue = rawValue }
@@ -56,7 +58,8 @@ public struct BatchHandle: Hashable, Sendable, BitwiseCopyable {
   public var rawValue: UInt32
 
   /// No batch: a pre-prepare without requests in hand.
-  public static let none = BatchHandle(rawValue: .max)
+  @inlinable
+  public static var none: BatchHandle { BatchHandle(rawValue: .max) }
 
   @inlinable
   public init(rawValue: UInt32) { self.rawValue = rawValue }

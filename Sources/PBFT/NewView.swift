@@ -117,6 +117,7 @@ extension OrderingCore {
     executeInOrder()
     restartNullRequestTimer()
     armHealing()
+    armStanding()
     replayEarlyMessages()
     rotateIfDue()
     noteSuspicions()

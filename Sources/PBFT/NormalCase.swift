@@ -52,6 +52,7 @@ extension OrderingCore {
       return .conflictingPrePrepare
     }
     log.forgetPrepare(of: position, for: prePrepare.sequence)
+    if !refused.isEmpty { dropRefused(at: prePrepare.sequence) }
     var accepted = prePrepare
     if let known = knownBatch(prePrepare.digest, at: prePrepare.sequence) {
       emit(.discard(prePrepare.batch))
@@ -64,51 +65,6 @@ extension OrderingCore {
     restartNullRequestTimer()
     vote(prePrepare.sequence)
     return nil
-  }
-
-  /// The primary's word for a batch that this replica would not have accepted: kept as if it were a prepare, and not
-  /// counted as one.
-  func refuse(_ prePrepare: PrePrepare, at position: Int) -> Rejection? {
-    guard inForce, prePrepare.view == currentView else { return .otherView }
-    guard position == membership.primaryPosition(of: currentView) else { return .notPrimary }
-    if let rejection = windowRejection(prePrepare.sequence) { return rejection }
-    guard prePrepare.sequence > newView.through, log.slot(prePrepare.sequence).pointee.phase == .open else {
-      return .duplicate
-    }
-    switch log.record(.prepare, of: position, for: prePrepare.sequence, digest: prePrepare.digest) {
-    case .counted, .stored: note(prePrepare.sequence)
-    case .duplicate: return .duplicate
-    case .conflicting:
-      suspectPrimary(accused: nil)
-      return .conflictingPrePrepare
-    }
-    return nil
-  }
-
-  /// Numbers that stand still without a pre-prepare here, while f+1 replicas have prepared one digest: one of them is
-  /// correct and has it from the primary, so the digest is accepted and the batch fetched.
-  func acceptByPrepares() {
-    guard inForce, !isPrimary else { return }
-    let primary = membership.primaryPosition(of: currentView)
-    let last = min(highestSeen.rawValue, executedThrough.rawValue &+ OrderingCore.answerLength)
-    let view = currentView
-    var sequence = max(executedThrough, newView.through)
-    while sequence.rawValue < last, inForce, currentView == view {
-      sequence.rawValue += 1
-      guard windowRejection(sequence) == nil, sequence <= viewLimit, sequence <= barrier else { break }
-      let slot = log.slot(sequence)
-      guard slot.pointee.phase == .open, slot.pointee.decision == .none,
-        let digest = log.digest(preparedBy: quorums.weakQuorum, at: sequence)
-      else { continue }
-      log.forgetPrepare(of: primary, for: sequence)
-      let known = knownBatch(digest, at: sequence)
-      let isInHand = known != nil || digest == .zero
-      let place = PrePrepare(view: view, sequence: sequence, digest: digest, batch: known?.batch ?? .none)
-      log.accept(
-        place, isReconfiguration: known?.isReconfiguration ?? false,
-        phase: isInHand ? .prePrepared : .assigned)
-      if isInHand { vote(sequence) } else { want(digest, at: sequence) }
-    }
   }
 
   /// The slot has just become pre-prepared: the own prepare, unless this replica is the primary or abstains.
@@ -168,7 +124,9 @@ extension OrderingCore {
   ) -> Rejection? {
     switch log.record(kind, of: position, for: sequence, digest: digest) {
     case .counted: advance(sequence)
-    case .stored: noteVotes(sequence)
+    case .stored:
+      noteVotes(sequence)
+      if kind == .prepare, !refused.isEmpty { acceptRefused(at: sequence) }
     case .duplicate: return .duplicate
     case .conflicting: return .conflictingVote
     }
@@ -217,6 +175,7 @@ extension OrderingCore {
       guard slot.pointee.decidedBatch != .none || slot.pointee.decidedDigest == .zero else { break }
       slot.pointee.decision = .executed
       executedThrough = next
+      if !standing.isRunning { armStanding() }
       let digest = slot.pointee.decidedDigest
       // The own prepare or pre-prepare has put the batch on disk.
       let isWritten =

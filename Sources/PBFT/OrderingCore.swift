@@ -75,10 +75,13 @@ public final class OrderingCore: EventReceiver {
   @exclusivity(unchecked) var highestSeen = SequenceNumber.zero
   @exclusivity(unchecked) var wanted = ContiguousArray<WantedBatch>()
   @exclusivity(unchecked) var healing = HealingState()
+  @exclusivity(unchecked) var standing = StandingState()
+  /// Batches of the primary with an authenticator that is not valid here, of numbers that are still open; at most one
+  /// for each number of the window.
+  @exclusivity(unchecked) var refused = ContiguousArray<RefusedBatch>()
 
   @exclusivity(unchecked) var counters = OrderingStatistics()
-  @exclusivity(unchecked) var pending = ContiguousArray<Effect>()
-  @exclusivity(unchecked) var pendingHead = 0
+  let pending = EffectQueue()
 
   /// A core that has executed everything up to `stable` and begins in `view`, which needs no NEW-VIEW: view 0
   /// at first, and what the owner says at the beginning of a new membership (decision record 3).
@@ -212,12 +215,13 @@ public final class OrderingCore: EventReceiver {
       guard slot.pointee.phase > .open, slot.pointee.digest != .zero else { continue }
       body(sequence, slot.pointee.digest, slot.pointee.batch)
     }
+    for entry in refused { body(entry.sequence, entry.digest, entry.batch) }
   }
 
   /// Handles one event; effects are appended. Never returns another event.
   @discardableResult
   public func processEvent(_ event: Event) -> Event? {
-    if pendingHead >= pending.count { statements.reclaim() }
+    if pending.isEmpty { statements.reclaim() }
     if barrier <= stable.sequence { liftBarrier() }
     switch event {
     case .start(let recovering): start(recovering: recovering)
@@ -225,8 +229,8 @@ public final class OrderingCore: EventReceiver {
       propose(digest: digest, batch: batch, isReconfiguration: isReconfiguration)
     case .prePrepare(let prePrepare, let isReconfiguration, let sender):
       receive(prePrepare, isReconfiguration, from: sender)
-    case .prePrepareRefused(let prePrepare, let sender):
-      refuse(prePrepare, from: sender)
+    case .prePrepareRefused(let prePrepare, let isReconfiguration, let sender):
+      refuse(prePrepare, isReconfiguration, from: sender)
     case .message(let message, let sender): receive(message, from: sender)
     case .batchFetched(let digest, let batch, let isReconfiguration):
       take(digest, batch, isReconfiguration)
@@ -235,6 +239,7 @@ public final class OrderingCore: EventReceiver {
     case .stateTransferred(let checkpoint): finishTransfer(at: checkpoint)
     case .stateTransferFailed: abandonTransfer()
     case .suspectPrimary(let accused): suspectPrimary(accused: accused)
+    case .linksChanged: armStanding()
     case .timeout(let timer): expire(timer)
     }
     return nil
@@ -242,15 +247,7 @@ public final class OrderingCore: EventReceiver {
 
   /// The next effect, in order; nil when all have been taken. Taking one may be interleaved with events,
   /// whose effects come after those still waiting.
-  public func takeEffect() -> Effect? {
-    guard pendingHead < pending.count else {
-      pending.removeAll(keepingCapacity: true)
-      pendingHead = 0
-      return nil
-    }
-    pendingHead &+= 1
-    return pending[pendingHead &- 1]
-  }
+  public func takeEffect() -> Effect? { pending.takeFirst() }
 
   @inline(__always)
   func emit(_ effect: Effect) { pending.append(effect) }
@@ -262,9 +259,10 @@ public final class OrderingCore: EventReceiver {
     }
   }
 
-  private func refuse(_ prePrepare: PrePrepare, from sender: ReplicaID) {
-    if let rejection = rejection(of: sender) ?? refuse(prePrepare, at: place(sender)) {
+  private func refuse(_ prePrepare: PrePrepare, _ isReconfiguration: Bool, from sender: ReplicaID) {
+    if let rejection = rejection(of: sender) ?? refuse(prePrepare, isReconfiguration, at: place(sender)) {
       emit(.rejected(rejection, from: sender))
+      if prePrepare.batch != .none { emit(.discard(prePrepare.batch)) }
     }
   }
 
@@ -317,6 +315,7 @@ public final class OrderingCore: EventReceiver {
     case .nullRequest: nullRequestDue()
     case .healing: healingDue()
     case .answers: peers.refill()
+    case .standing: standingDue()
     }
   }
 

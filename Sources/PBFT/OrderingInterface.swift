@@ -60,6 +60,8 @@ public enum OrderingTimer: UInt8, Hashable, Sendable, CaseIterable, BitwiseCopya
   case healing
   /// Until peers may ask again as often as at first.
   case answers
+  /// Until the others are told where this replica stands, if nothing has happened since.
+  case standing
 }
 
 /// What must be on disk before the message it covers leaves (decision record 18).
@@ -154,9 +156,10 @@ extension OrderingCore {
     case propose(digest: Digest, batch: BatchHandle, isReconfiguration: Bool)
     /// A link has delivered an authenticated pre-prepare, whose digest has been checked against its batch.
     case prePrepare(PrePrepare, isReconfiguration: Bool, from: ReplicaID)
-    /// As `prePrepare`, of a batch in which this replica finds a client's authenticator not valid; the batch is not
-    /// handed over. It is accepted by its digest if f+1 replicas, its primary included, stand by it.
-    case prePrepareRefused(PrePrepare, from: ReplicaID)
+    /// As `prePrepare`, of a batch in which this replica finds a client's authenticator not valid: kept
+    /// aside, and accepted by its digest as soon as f+1 replicas, its primary included, stand by it (decision
+    /// record 57).
+    case prePrepareRefused(PrePrepare, isReconfiguration: Bool, from: ReplicaID)
     /// A link has delivered an authenticated message; every signature of a statement has been checked.
     /// Pre-prepares come as `prePrepare`, `fetchBatch` and `fetchState` are the owner's business.
     case message(Message, from: ReplicaID)
@@ -175,10 +178,12 @@ extension OrderingCore {
     /// The owner's request timer has found reason to suspect the primary; perhaps a client whose requests
     /// carry authenticators not valid here (decision record 10).
     case suspectPrimary(accused: Int32?)
+    /// A link to another member has come or gone: what was under way may be lost.
+    case linksChanged
     case timeout(OrderingTimer)
   }
 
-  public enum Effect {
+  public enum Effect: BitwiseCopyable {
     /// To every other replica.
     case broadcast(Message)
     case send(Message, to: ReplicaID)

@@ -38,6 +38,7 @@ extension OrderingCore {
   /// Ends voting in the current view: its slots become claims.
   func leave(to view: View) {
     precondition(currentView < view)
+    if !refused.isEmpty { dropRefused(through: SequenceNumber(UInt64.max)) }
     foldSlots()
     dropUnsigned()
     inForce = false

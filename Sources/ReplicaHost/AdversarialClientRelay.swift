@@ -13,18 +13,21 @@ final class AdversarialClientRelay: @unchecked Sendable {
   fileprivate let authentication: ReplicaAuthentication
   fileprivate let inside: MemoryPort
   fileprivate let loop: any EventLoop
-  fileprivate let maximumFrameBytes: Int
+  fileprivate let frames: ClientChannelsConfiguration
+  /// Of the MACs in v1.2; the adversary's own.
+  fileprivate let channelKeys: ChannelKeys12?
   fileprivate var pairs: [ObjectIdentifier: RelayedConnection] = [:]
 
   init(
     behaviour: AdversarialBehaviour, authentication: ReplicaAuthentication, inside: MemoryPort,
-    loop: any EventLoop, maximumFrameBytes: Int
+    loop: any EventLoop, frames: ClientChannelsConfiguration
   ) {
     self.behaviour = behaviour
     self.authentication = authentication
     self.inside = inside
     self.loop = loop
-    self.maximumFrameBytes = maximumFrameBytes
+    self.frames = frames
+    channelKeys = frames.usesMACs ? ChannelKeys12(capacity: 16) : nil
   }
 
   /// The owner of a new connection.
@@ -54,6 +57,8 @@ private final class RelayedConnection: LinkOwner, @unchecked Sendable {
   /// What the client sent before the other half was there.
   private var early: [UInt8] = []
   private var isClosed = false
+  /// Who sent the last frame.
+  private var client: Int32 = 0
 
   init(_ outside: Link, relay: AdversarialClientRelay) {
     self.outside = outside
@@ -88,7 +93,10 @@ private final class RelayedConnection: LinkOwner, @unchecked Sendable {
     var offset = 0
     while offset < bytes.count {
       let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
-      switch ClientFrame.decode(rest, maximumLength: relay.maximumFrameBytes) {
+      switch ClientFrame.decode(
+        rest, maximumLength: relay.frames.maximumFrameBytes, dialect: relay.frames.dialect,
+        useMACs: relay.frames.usesMACs)
+      {
       case .frame(let frame, let byteCount):
         let whole = UnsafeRawBufferPointer(rebasing: rest[..<byteCount])
         if isFromClient { take(frame, whole) } else { answer(frame, whole) }
@@ -106,6 +114,7 @@ private final class RelayedConnection: LinkOwner, @unchecked Sendable {
   }
 
   private func take(_ frame: ClientFrameView, _ bytes: UnsafeRawBufferPointer) {
+    client = frame.client
     guard relay.lets(frame) else { return }
     if let inside {
       inside.append(bytes)
@@ -128,9 +137,16 @@ private final class RelayedConnection: LinkOwner, @unchecked Sendable {
     }
     report.settings.append(StatusReport.Setting(name: "byzantine", value: "\(relay.behaviour)"))
     report.encode().withUnsafeBytes { content in
-      let capacity = ClientFrame.byteCount(content: content.count, signature: 0)
-      outside.commit(
-        ClientFrame.encode(into: outside.reserve(capacity), header: frame.header, content: content))
+      let frames = relay.frames
+      let capacity = ClientFrame.byteCount(
+        content: content.count, signature: 0, dialect: frames.dialect, useMACs: frames.usesMACs)
+      let answer = outside.reserve(capacity)
+      let count = ClientFrame.encode(
+        into: answer, header: frame.header, content: content, dialect: frames.dialect,
+        useMACs: frames.usesMACs)
+      // The client is not in a reply: whoever asked last.
+      relay.channelKeys?.seal(answer, client: client, replica: frame.sender)
+      outside.commit(count)
     }
   }
 }

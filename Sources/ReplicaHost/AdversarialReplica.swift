@@ -50,6 +50,7 @@ public final class AdversarialReplica: @unchecked Sendable {
     let ports = peers.map { _ in MemoryPort() }
     var inside = configuration
     inside.replicaAuthentication = .none
+    inside.linkTLS = nil
     inside.replicaEndpoint = .memory(replicaPort)
     inside.clientEndpoint = .memory(clientPort)
     inside.replicaEndpoints = Dictionary(uniqueKeysWithValues: zip(peers, ports.map { .memory($0) }))
@@ -57,14 +58,12 @@ public final class AdversarialReplica: @unchecked Sendable {
       configuration: inside, loop: loop, boss: boss, meter: meter, meterOwner: meterOwner, logger: logger)
     relay = AdversarialClientRelay(
       behaviour: behaviour, authentication: configuration.replicaAuthentication, inside: clientPort,
-      loop: loop,
-      maximumFrameBytes: configuration.maximumRequestFrameBytes)
+      loop: loop, frames: configuration.channels)
     outerSide = OuterSide(self)
     outer = PeerMesh(
       own: configuration.id, membership: configuration.membership, secrets: configuration.secrets,
-      authentication: configuration.replicaAuthentication, endpoints: configuration.replicaEndpoints,
-      loop: loop,
-      logger: logger, delegate: outerSide)
+      authentication: configuration.replicaAuthentication, security: configuration.linkTLS,
+      endpoints: configuration.replicaEndpoints, loop: loop, logger: logger, delegate: outerSide)
     for (peer, port) in zip(peers, ports) {
       let side = InnerSide(self, peer: peer)
       let mesh = PeerMesh(
@@ -81,7 +80,8 @@ public final class AdversarialReplica: @unchecked Sendable {
   /// As `HostedReplica.start`.
   public func start() -> EventLoopFuture<Void> {
     let replicas = Listener.open(
-      configuration.replicaEndpoint, boss: boss, worker: loop, backlog: configuration.backlog
+      configuration.replicaEndpoint, boss: boss, worker: loop, backlog: configuration.backlog,
+      security: configuration.linkTLS, refused: { [self] in outer.refused($0, from: $1) }
     ) { [self] link in outer.accept(link) }
     let clients = Listener.open(
       configuration.clientEndpoint, boss: boss, worker: loop, backlog: configuration.backlog
@@ -149,7 +149,7 @@ public final class AdversarialReplica: @unchecked Sendable {
     guard let item = inner.first(where: { $0.peer == peer }),
       let writer = item.mesh.body(to: configuration.id)
     else { return true }
-    return Self.eachMessage(of: body) { message, bytes in
+    return eachMessage(of: body) { message, bytes in
       if policy.lets(message) { writer.append(body: bytes) }
     }
   }
@@ -159,7 +159,7 @@ public final class AdversarialReplica: @unchecked Sendable {
     if policy.dropsBody() { return true }
     guard let writer = outer.body(to: peer) else { return true }
     let now = monotonicNanoseconds()
-    return Self.eachMessage(of: body) { message, bytes in
+    return eachMessage(of: body) { message, bytes in
       switch policy.decide(message, for: peer, at: now) {
       case .drop: break
       case .pass: writer.append(body: bytes)
@@ -188,10 +188,10 @@ public final class AdversarialReplica: @unchecked Sendable {
   }
 
   /// Hands out every message with its bytes; false when one cannot be read.
-  private static func eachMessage(
+  private func eachMessage(
     of body: UnsafeRawBufferPointer, _ take: (LinkMessage, UnsafeRawBufferPointer) -> Void
   ) -> Bool {
-    var reader = LinkBodyReader(body)
+    var reader = LinkBodyReader(body, dialect: configuration.dialect)
     var offset = 0
     while true {
       switch reader.next() {

@@ -61,8 +61,10 @@ extension HostedReplica {
       files?.markRecovered()
       note(.recovered)
       say(.notice, "takes part fully again: what it may have promised before is history")
+    case .membershipDecided: membershipDecided()
     case .membershipChanged: membershipChanged()
-    case .executed, .stable, .rejected:
+    case .executed: hasExecuted = true
+    case .stable, .rejected:
       // Counted by the replica; nothing to be done in the world.
       break
     case .suspected, .viewLeft, .viewEntered, .transferBegan, .transferEnded, .diverged, .clientRefused:
@@ -98,24 +100,13 @@ extension HostedReplica {
     }
   }
 
-  private func note(_ kind: HostEvent.Kind) {
+  func note(_ kind: HostEvent.Kind) {
     guard events.count < HostEvent.maximumCount else { return }
     events.append(HostEvent(kind: kind, instantNanoseconds: monotonicNanoseconds()))
   }
 
   func say(_ level: Logger.Level, _ what: @autoclosure () -> String) {
     logger.log(level: level, "replica \(configuration.id.rawValue): \(what())")
-  }
-
-  private func membershipChanged() {
-    say(.notice, "membership \(replica.membership.id): \(replica.membership.replicas.map(\.rawValue))")
-    // What was said before is of the membership before.
-    if files == nil { mesh.flush() } else { mesh.hold() }
-    mesh.adopt(replica.membership)
-    notaryLimits = Self.limits(configuration.replica, replica.membership)
-    // The tags of a request are in the order of the membership.
-    if let renewed = try? Self.verifier(configuration, replica.membership) { verifier = renewed }
-    meshPeersChanged(mesh)
   }
 
   private func write(_ message: Message, to body: LinkBodyWriter) {
@@ -159,7 +150,18 @@ extension HostedReplica {
   // MARK: Replies
 
   private func send(_ reply: Reply) {
-    let content = replica.replyContent(reply)
+    switch reply.form {
+    case .service: send(reply, replica.replyContent(reply))
+    case .membership:
+      // The first such replies of a membership come before the effect that tells of it.
+      if viewID != replica.membership.id { renewView() }
+      viewBytes.withUnsafeBytes { send(reply, $0) }
+    case .reconfiguration:
+      reconfigurationReply(replica.replyContent(reply)).withUnsafeBytes { send(reply, $0) }
+    }
+  }
+
+  private func send(_ reply: Reply, _ content: UnsafeRawBufferPointer) {
     let header = ClientFrameHeader(
       sender: configuration.id.rawValue, membershipID: reply.membershipID, kind: reply.kind.rawValue,
       session: reply.session, sequence: reply.sequence, operationID: reply.operationID)
@@ -178,7 +180,9 @@ extension HostedReplica {
     _ header: ClientFrameHeader, _ content: UnsafeRawBufferPointer?, to connection: ConnectionID,
     client: Int32
   ) -> Bool {
-    let capacity = ClientFrame.byteCount(content: content?.count ?? 0, signature: verifier.replyTagByteCount)
+    let capacity = ClientFrame.byteCount(
+      content: content?.count ?? 0, signature: verifier.replyTagByteCount, dialect: configuration.dialect,
+      useMACs: configuration.usesMACs)
     if let replies = heldReplies {
       guard replies.write(capacity, to: connection, { fill($0, header, content, client) }) else {
         counters.repliesDropped += 1
@@ -196,7 +200,10 @@ extension HostedReplica {
     _ output: UnsafeMutableRawBufferPointer, _ header: ClientFrameHeader, _ content: UnsafeRawBufferPointer?,
     _ client: Int32
   ) -> Int {
-    ClientFrame.encode(into: output, header: header, content: content)
+    ClientFrame.encode(
+      into: output, header: header, content: content, dialect: configuration.dialect,
+      useMACs: configuration.usesMACs)
+    channelKeys?.seal(output, client: client, replica: configuration.id.rawValue)
     return verifier.tagReply(output, to: client)
   }
 }

@@ -33,7 +33,7 @@ final class HeldReplies {
   }
 
   /// Gives the first `count` frames to their connections, as far as those still exist.
-  func release(_ count: Int, to clients: ClientConnections) {
+  func release(_ count: Int, to clients: ClientChannels) {
     guard count > 0 else { return }
     for entry in entries[..<count] {
       if let link = clients.linkForReply(entry.connection) {

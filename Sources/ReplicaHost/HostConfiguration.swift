@@ -16,9 +16,25 @@ public struct HostConfiguration: Sendable {
   public var replyBytes = 0
   public var signatureMode: SignatureMode
   public var replicaAuthentication: ReplicaAuthentication
+  /// Certificates for the links between replicas; there with `ReplicaAuthentication.tls`, else nil.
+  public var linkTLS: LinkTLS?
   public var secrets: ReplicaSecrets
   /// Clients whose keys are kept ready.
   public var clientCapacity = 16_384
+  /// The format of clients' frames.
+  public var dialect = ClientDialect.master
+  /// Whether clients' frames carry a MAC (v1.2's `useMACs`).
+  public var usesMACs = false
+  /// Requests of one client that may wait here beyond those the replica orders at once; BFT-SMaRt's `useControlFlow`.
+  public var pendingPerClient = 1_000
+  /// Where members are reached, as the configuration says; what RECONFIGs state wins.
+  public var memberAddresses: [MemberAddress] = []
+  /// Whose RECONFIGs are taken; nil = nobody's. Its id is `replica.administrator`.
+  public var trustedParty: TrustedParty?
+  /// Where the membership is stored after it has changed, for clients and later starts.
+  public var viewStorage: ViewStorage?
+  /// Gives all replicas' public keys anew when these have become members without having any.
+  public var renewedKeys: (@Sendable ([ReplicaID]) throws -> [ReplicaPublicKeys])?
   /// Where clients connect.
   public var clientEndpoint: Endpoint
   /// Where replicas with higher ids connect.
@@ -61,6 +77,17 @@ public struct HostConfiguration: Sendable {
   }
 }
 
+extension HostConfiguration {
+  var channels: ClientChannelsConfiguration {
+    var channels = ClientChannelsConfiguration()
+    channels.maximumFrameBytes = maximumRequestFrameBytes
+    channels.queueLimitBytes = clientQueueLimitBytes
+    channels.dialect = dialect
+    channels.usesMACs = usesMACs
+    return channels
+  }
+}
+
 /// Counters of what a host did and refused, beside the pure replica's own.
 public struct HostCounters: Sendable {
   public var requestFrames: UInt64 = 0
@@ -68,6 +95,12 @@ public struct HostCounters: Sendable {
   public var repliesWithoutConnection: UInt64 = 0
   /// Replies for which there was no room while they waited for the disk.
   public var repliesDropped: UInt64 = 0
+  /// Requests whose MAC is not that of their client and this replica (v1.2).
+  public var rejectedMACs: UInt64 = 0
+  /// Requests that had to wait beyond what is ordered of a client at once.
+  public var waitingRequests: UInt64 = 0
+  /// Requests dropped before their signature was verified: too old, given up by their client, or no room for them.
+  public var shedRequests: UInt64 = 0
   public var skippedFrames: UInt64 = 0
   public var malformedFrames: UInt64 = 0
   public var droppedMessages: UInt64 = 0

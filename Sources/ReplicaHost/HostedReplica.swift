@@ -23,11 +23,35 @@ public final class HostedReplica: @unchecked Sendable {
   var verifier: RequestVerifier
   let notary: StatementNotary
   var notaryLimits: StatementLimits
-  var clients: ClientConnections!
+  /// The replica's client connections. Belong to its loop.
+  public internal(set) var clients: ClientChannels!
+  /// Beyond what the pure replica takes of a client at once.
+  let waiting: WaitingRequests
+  let unverified: UnverifiedRequests
+  /// Whether a batch has been executed since `waiting` was offered last.
+  var hasExecuted = false
+  /// Connections that had gone when `waiting` was looked through last.
+  var closedConnectionsSeen: UInt64 = 0
+  /// Keys of the MACs; nil without.
+  let channelKeys: ChannelKeys12?
+  /// The configuration's, with the public keys of members added since.
+  var secrets: ReplicaSecrets
+  /// Of the trusted party.
+  let trustedKey: VerifyingKey?
+  /// BFT-SMaRt's serialized `View` of the membership in force.
+  var viewBytes: [UInt8] = []
+  var viewID: Int32 = 0
+  /// The members as of the last change seen here, and who was new in it.
+  var presentMembers: [ReplicaID] = []
+  var lastJoined: [ReplicaID] = []
+  /// When the RECONFIG was executed whose membership is not in force yet.
+  var membershipDecidedAt: Int64?
   var mesh: PeerMesh!
   let manager: EventManager<Replica>
   let logger: Logger
   var turn: TurnEnd!
+  /// Whether the replica is still to be told that a link has come or gone.
+  var haveLinksChanged = false
   /// Statements of this turn's effects; emptied right after them.
   var statementsToSign: [StatementHandle] = []
 
@@ -82,6 +106,10 @@ public final class HostedReplica: @unchecked Sendable {
     if configuration.replica.durability != .none, configuration.dataFolder == nil {
       problems.append("durability \(configuration.replica.durability): expected a data folder")
     }
+    if (configuration.replicaAuthentication == .tls) != (configuration.linkTLS != nil) {
+      problems.append(
+        "replica authentication \(configuration.replicaAuthentication): expected certificates with tls only")
+    }
     guard problems.isEmpty else { throw HostError.configuration(problems) }
     guard let service = Service.make(name: configuration.service, replyBytes: configuration.replyBytes) else {
       throw HostError.configuration(["service \(configuration.service): expected one of \(Service.names)"])
@@ -90,6 +118,13 @@ public final class HostedReplica: @unchecked Sendable {
       throw HostError.configuration(["a replica's public signing key is not an Ed25519 key"])
     }
     self.notary = notary
+    secrets = configuration.secrets
+    channelKeys = configuration.usesMACs ? ChannelKeys12(capacity: configuration.clientCapacity) : nil
+    trustedKey = configuration.trustedParty.flatMap { party in
+      party.key.withUnsafeBytes { VerifyingKey(party.algorithm, $0) }
+    }
+    unverified = UnverifiedRequests(dialect: configuration.dialect)
+    waiting = WaitingRequests(perClient: configuration.pendingPerClient, dialect: configuration.dialect)
     notaryLimits = Self.limits(configuration.replica, configuration.membership)
     let folder = try configuration.dataFolder.map { path in
       try DataFolder.open(
@@ -110,15 +145,17 @@ public final class HostedReplica: @unchecked Sendable {
         + "\(report.view.rawValue), \(report.claims) claims"
       logger.notice("replica \(configuration.id.rawValue): \(folder.path): \(found)")
     }
-    verifier = try Self.verifier(configuration, replica.membership)
+    verifier = try Self.verifier(configuration, configuration.secrets, replica.membership)
     manager.setReceiver(replica)
-    clients = ClientConnections(
-      maximumFrameBytes: configuration.maximumRequestFrameBytes,
-      queueLimitBytes: configuration.clientQueueLimitBytes, delegate: self)
+    renewKeys()
+    renewView()
+    presentMembers = replica.membership.replicas
+    clients = ClientChannels(configuration: configuration.channels, receiver: self)
     mesh = PeerMesh(
-      own: configuration.id, membership: replica.membership, secrets: configuration.secrets,
-      authentication: configuration.replicaAuthentication, endpoints: configuration.replicaEndpoints,
-      loop: loop, logger: logger, waitingLimitBytes: configuration.peerWaitingLimitBytes, delegate: self)
+      own: configuration.id, membership: replica.membership, secrets: secrets,
+      authentication: configuration.replicaAuthentication, security: configuration.linkTLS,
+      endpoints: replicaEndpoints, loop: loop, logger: logger,
+      waitingLimitBytes: configuration.peerWaitingLimitBytes, delegate: self)
     turn = TurnEnd(loop: loop) { [unowned self] in endTurn() }
     if let folder {
       files = DurableFiles(
@@ -143,10 +180,13 @@ public final class HostedReplica: @unchecked Sendable {
   }
 
   static func verifier(
-    _ configuration: HostConfiguration, _ membership: Membership
+    _ configuration: HostConfiguration, _ secrets: ReplicaSecrets, _ membership: Membership
   ) throws -> RequestVerifier {
-    try RequestVerifier(
-      mode: configuration.signatureMode, secrets: configuration.secrets, replicas: membership.replicas,
+    var replicas = membership.replicas
+    // A replica that is no member takes no request; it has a place all the same.
+    if membership.position(of: configuration.id) == nil { replicas.append(configuration.id) }
+    return try RequestVerifier(
+      mode: configuration.signatureMode, secrets: secrets, replicas: replicas,
       clientCapacity: configuration.clientCapacity)
   }
 
@@ -156,12 +196,13 @@ public final class HostedReplica: @unchecked Sendable {
   /// folder cannot be written.
   public func start() -> EventLoopFuture<Void> {
     let replicas = Listener.open(
-      configuration.replicaEndpoint, boss: boss, worker: loop, backlog: configuration.backlog
+      configuration.replicaEndpoint, boss: boss, worker: loop, backlog: configuration.backlog,
+      security: configuration.linkTLS, refused: { [self] in mesh.refused($0, from: $1) }
     ) { [self] link in mesh.accept(link) }
     return replicas.flatMap { [self] listener in
-      Listener.open(
-        configuration.clientEndpoint, boss: boss, worker: loop, backlog: configuration.backlog
-      ) { [self] link in clients.accept(link) }.map { [listener, $0] }.flatMapErrorThrowing {
+      clients.listen(
+        at: configuration.clientEndpoint, boss: boss, loop: loop, backlog: configuration.backlog
+      ).map { [listener, $0] }.flatMapErrorThrowing {
         listener.close()
         throw $0
       }
@@ -184,14 +225,26 @@ public final class HostedReplica: @unchecked Sendable {
       }
       inject(.start(recovering: isRecovering))
       mesh.start()
+      if !replica.isMember {
+        let ids = replica.membership.replicas.map { "\($0.rawValue)" }.joined(separator: ", ")
+        say(
+          .notice,
+          "is not in membership \(replica.membership.id) (replicas \(ids)): waits until it is added ('muster reconfigure "
+            + "add')")
+      }
       turn.request()
       meshPeersChanged(mesh)
     }
   }
 
-  /// Succeeds once a quorum of replicas, this one included, is connected. After `start`.
+  /// Succeeds once this replica is a member and a quorum of replicas, this one included, is connected. After `start`.
   public func quorumConnected() -> EventLoopFuture<Void> {
     loop.flatSubmit { [self] in quorumPromise?.futureResult ?? loop.makeSucceededVoidFuture() }
+  }
+
+  /// The membership in force at this replica, which may not be in it.
+  public func membershipInForce() -> EventLoopFuture<Membership> {
+    loop.submit { [self] in replica.membership }
   }
 
   /// Succeeds once every replica is connected. After `start`.
@@ -247,7 +300,7 @@ public final class HostedReplica: @unchecked Sendable {
     mesh.discardOutput()
     heldReplies?.removeAll()
     mesh.stop()
-    clients.closeAll()
+    clients.shutdown()
     quorumPromise?.fail(ChannelError.alreadyClosed)
     allPromise?.fail(ChannelError.alreadyClosed)
     quorumPromise = nil
@@ -277,6 +330,13 @@ public final class HostedReplica: @unchecked Sendable {
   private func endTurn() {
     guard !isStopped else { return }
     begin()
+    if haveLinksChanged {
+      haveLinksChanged = false
+      inject(.linksChanged)
+      hearPeers()
+    }
+    if !waiting.isEmpty { offerWaiting() }
+    verifyWaiting()
     inject(.endOfTurn)
     sendOutput()
     arm()
@@ -394,6 +454,7 @@ public final class HostedReplica: @unchecked Sendable {
 
   /// The number of connected members has changed.
   func countPeers() {
+    guard replica.isMember else { return }
     let connected = mesh.connectedPeers + 1
     if connected >= replica.membership.quorums.quorum {
       quorumPromise?.succeed()

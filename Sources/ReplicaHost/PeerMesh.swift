@@ -1,7 +1,8 @@
 // The links between replicas. The replica with the higher id connects; both ends say hello, derive the keys of the
-// connection, and prove them with their first frame. A turn's broadcasts are one body, hashed once and sealed for each
-// link; what is said to one peer alone is a body of its own, sent after it. What is meant for a peer that is away waits,
-// up to a bound, and goes out when it is back. Bodies can be held until what they rest on is on disk.
+// connection, and prove them with their first frame; over TLS certificates have said who is there before that. A turn's
+// broadcasts are one body, hashed once and sealed for each link; what is said to one peer alone is a body of its own,
+// sent after it. What is meant for a peer that is away waits, up to a bound, and goes out when it is back. Bodies can be
+// held until what they rest on is on disk.
 
 import Channels
 import Logging
@@ -28,6 +29,10 @@ public struct MeshCounters: Sendable {
   public var framesSent: UInt64 = 0
   public var framesReceived: UInt64 = 0
   public var refusedHellos: UInt64 = 0
+  /// Connections to us that TLS has refused.
+  public var refusedHandshakes: UInt64 = 0
+  /// Connections of ours that ended before the peer had accepted us: refused by TLS at either end.
+  public var failedHandshakes: UInt64 = 0
   public var malformedFrames: UInt64 = 0
   public var overflows: UInt64 = 0
   public var droppedBodies: UInt64 = 0
@@ -89,9 +94,11 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
   private let waitingLimitBytes: Int
   private let own: ReplicaID
   private var membershipID: Int32
-  private let endpoints: [ReplicaID: Endpoint]
-  private let secrets: ReplicaSecrets
+  private var endpoints: [ReplicaID: Endpoint]
+  private var secrets: ReplicaSecrets
   private let authentication: ReplicaAuthentication
+  /// Of the links; there with `ReplicaAuthentication.tls`.
+  private let security: LinkTLS?
   private let loop: any EventLoop
   private let logger: Logger
   /// Owns this object, so it lives longer.
@@ -110,15 +117,17 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
 
   init(
     own: ReplicaID, membership: Membership, secrets: ReplicaSecrets, authentication: ReplicaAuthentication,
-    endpoints: [ReplicaID: Endpoint], loop: any EventLoop, logger: Logger, waitingLimitBytes: Int = 64 << 20,
-    delegate: any PeerMeshDelegate
+    security: LinkTLS? = nil, endpoints: [ReplicaID: Endpoint], loop: any EventLoop, logger: Logger,
+    waitingLimitBytes: Int = 64 << 20, delegate: any PeerMeshDelegate
   ) {
+    precondition((authentication == .tls) == (security != nil), "TLS links need certificates, others none")
     self.own = own
     membershipID = membership.id
     self.endpoints = endpoints
     self.waitingLimitBytes = waitingLimitBytes
     self.secrets = secrets
     self.authentication = authentication
+    self.security = security
     self.loop = loop
     self.logger = logger
     self.delegate = delegate
@@ -134,21 +143,46 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
     guard peers[index].isMember, peers[index].id < own, peers[index].dialer == nil,
       let endpoint = endpoints[peers[index].id]
     else { return }
-    peers[index].dialer = Dialer(endpoint: endpoint, loop: loop, number: UInt32(index), client: self)
+    peers[index].dialer = Dialer(
+      endpoint: endpoint, loop: loop, number: UInt32(index), security: security, client: self)
   }
 
   /// Members whose link is established.
   var connectedPeers: Int { peers.count { $0.isMember && $0.session?.isEstablished == true } }
+
+  /// What peers with a link have said last of their membership.
+  var memberships: [(replica: ReplicaID, id: Int32)] {
+    peers.compactMap { peer in
+      guard let session = peer.session, session.isEstablished else { return nil }
+      return (peer.id, session.membershipID)
+    }
+  }
 
   /// Starts connecting to the replicas with lower ids.
   func start() {
     for peer in peers { peer.dialer?.start() }
   }
 
-  /// The membership is another one: what is sent from now on says so, new members are connected to, and what waited
-  /// for somebody away is no longer meant.
-  func adopt(_ membership: Membership) {
+  /// How long a replica that is no longer a member keeps its link, to hear of it.
+  static let farewell = TimeAmount.seconds(2)
+
+  /// The membership is another one: what is sent from now on says so, new members are connected to, those that have left
+  /// are told and let go, and what waited for somebody away is no longer meant. Whoever has left may connect to us again
+  /// and is answered: it may have missed why.
+  ///
+  /// - Parameters:
+  ///   - stated: the replica ports of members whose addresses are not those known so far.
+  ///   - renewed: our secrets with the public keys of members that have none in those of before.
+  func adopt(
+    _ membership: Membership, endpoints stated: [ReplicaID: Endpoint] = [:],
+    secrets renewed: ReplicaSecrets? = nil
+  ) {
     membershipID = membership.id
+    if let renewed { secrets = renewed }
+    endpoints.merge(stated) { $1 }
+    for replica in membership.replicas where replica != own && !peers.contains(where: { $0.id == replica }) {
+      peers.append(Peer(id: replica, isMember: false))
+    }
     for index in peers.indices {
       let wasMember = peers[index].isMember
       peers[index].isMember = membership.position(of: peers[index].id) != nil
@@ -156,11 +190,23 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
       if peers[index].isMember, !wasMember {
         prepareDialer(index)
         peers[index].dialer?.start()
-      } else if !peers[index].isMember, peers[index].session?.isEstablished == true {
-        writer(to: index).appendMembership(membership.id)
+      } else if !peers[index].isMember {
+        if peers[index].session?.isEstablished == true {
+          writer(to: index).appendMembership(membership.id)
+        }
+        if wasMember { takeLeave(of: index) }
       }
     }
     broadcast.appendMembership(membership.id)
+  }
+
+  private func takeLeave(of index: Int) {
+    loop.assumeIsolated().scheduleTask(in: Self.farewell) { [weak self] in
+      guard let self, !isStopped, !peers[index].isMember else { return }
+      peers[index].dialer?.stop()
+      peers[index].dialer = nil
+      peers[index].session?.link.close()
+    }
   }
 
   /// From now on lost links are nobody's fault: the cluster is being taken down.
@@ -288,6 +334,23 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
 
   // MARK: Connections
 
+  /// TLS has refused a connection to us.
+  func refused(_ refusal: LinkRefusal, from address: String) {
+    guard !isStopped else { return }
+    counters.refusedHandshakes += 1
+    complain("refused a replica link from \(address): \(refusal)")
+  }
+
+  func dialer(_ dialer: Dialer, failed error: any Error) {
+    guard let refusal = error as? LinkRefusal, !isStopped else { return }
+    failedHandshake(dialer.number, "\(refusal)")
+  }
+
+  private func failedHandshake(_ number: UInt32, _ reason: String) {
+    counters.failedHandshakes += 1
+    complain("no link to replica \(peers[Int(number)].id.rawValue): \(reason)")
+  }
+
   /// The owner of a link that somebody opened to us.
   func accept(_ link: Link) -> any LinkOwner {
     let session = PeerSession(link: link, expected: nil, hello: newHello())
@@ -314,7 +377,16 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
   }
 
   func dialer(_ dialer: Dialer, lost link: Link, _ closure: LinkClosure) {
-    if let session = dialled.removeValue(forKey: link.number) { lost(session, closure) }
+    guard let session = dialled.removeValue(forKey: link.number) else { return }
+    // In TLS 1.3 the peer judges our certificate after we have judged its own.
+    if security != nil, !session.isEstablished, !isStopped {
+      switch closure {
+      case .refused(let refusal): failedHandshake(link.number, "\(refusal)")
+      case .peer, .failed: failedHandshake(link.number, "it ended the connection without accepting us")
+      case .local, .malformed, .overflow: break
+      }
+    }
+    lost(session, closure)
   }
 
   private func newHello() -> LinkHello {
@@ -344,8 +416,11 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
         guard peers.contains(where: { $0.id == hello.replica }) else {
           throw .helloReplica(hello.replica.rawValue)
         }
+        if authentication == .tls, session.link.peer != hello.replica {
+          throw .helloCertificate(hello.replica.rawValue, named: session.link.peer?.rawValue ?? -1)
+        }
         let keys =
-          authentication == .none ? nil : try LinkKeys(secrets: secrets, own: session.hello, peer: hello)
+          authentication == .hmac ? try LinkKeys(secrets: secrets, own: session.hello, peer: hello) : nil
         session.peer = hello.replica
         session.membershipID = hello.membershipID
         session.sealer = LinkSealer(keys: keys)
@@ -413,10 +488,12 @@ final class PeerMesh: DialerClient, @unchecked Sendable {
     guard let index = peers.firstIndex(where: { $0.session === session }) else { return }
     peers[index].session = nil
     countEnded(session.link)
-    counters.lostLinks += 1
+    // Who has left is let go, not lost.
+    let isFarewell = closure == .local && !peers[index].isMember
+    if !isFarewell { counters.lostLinks += 1 }
     // After the stop the delegate may be gone.
     guard !isStopped else { return }
-    complain("lost the link to replica \(peers[index].id.rawValue): \(closure)")
+    if !isFarewell { complain("lost the link to replica \(peers[index].id.rawValue): \(closure)") }
     delegate.meshPeersChanged(self)
   }
 

@@ -6,10 +6,13 @@ import PBFT
 import Replication
 import Wire
 
-extension HostedReplica: ClientConnectionsDelegate {
-  func clients(_ clients: ClientConnections, frame: ClientFrameView, connection: ConnectionID) -> Bool {
-    if let kind = RequestKind(rawValue: frame.kind) {
+extension HostedReplica: RequestReceiver {
+  public func channels(
+    _ channels: ClientChannels, received frame: ClientFrameView, on connection: ConnectionID
+  ) -> Bool {
+    if let kind = RequestKind(rawValue: frame.kind), isKnown(kind) {
       counters.requestFrames += 1
+      guard hasAuthenticMAC(frame) else { return true }
       accept(frame, kind: kind, connection: connection)
       return true
     }
@@ -25,9 +28,15 @@ extension HostedReplica: ClientConnectionsDelegate {
     return true
   }
 
-  func clientsBurstBegins(_ clients: ClientConnections) { begin() }
+  /// v1.2 has no ordered hashed requests.
+  @inline(__always)
+  private func isKnown(_ kind: RequestKind) -> Bool {
+    kind != .orderedHashed || configuration.dialect.knowsOrderedHashed
+  }
 
-  func clientsBurstEnded(_ clients: ClientConnections) { turn.request() }
+  public func channelsBurstBegins(_ channels: ClientChannels) { begin() }
+
+  public func channelsBurstEnded(_ channels: ClientChannels) { turn.request() }
 }
 
 extension HostedReplica: PeerMeshDelegate {
@@ -35,12 +44,16 @@ extension HostedReplica: PeerMeshDelegate {
 
   func meshBurstEnded(_ mesh: PeerMesh) { turn.request() }
 
-  func meshPeersChanged(_ mesh: PeerMesh) { countPeers() }
+  func meshPeersChanged(_ mesh: PeerMesh) {
+    countPeers()
+    haveLinksChanged = true
+    turn.request()
+  }
 
   func mesh(
     _ mesh: PeerMesh, body: UnsafeRawBufferPointer, from peer: ReplicaID, on session: PeerSession
   ) -> Bool {
-    var reader = LinkBodyReader(body)
+    var reader = LinkBodyReader(body, dialect: configuration.dialect)
     while true {
       switch reader.next() {
       case .end: return true
@@ -71,7 +84,7 @@ extension HostedReplica: PeerMeshDelegate {
     case .suspect(let suspect): inject(.message(.suspect(suspect), from: peer))
     case .forward(let request):
       if let kind = RequestKind(rawValue: request.message.kind), kind.isOrdered {
-        accept(request.message, kind: kind, connection: .none)
+        accept(request.message, kind: kind, connection: .none, forwarder: peer)
       }
     case .statement(let statement): return accept(statement, from: peer)
     case .status(let status):
@@ -84,7 +97,7 @@ extension HostedReplica: PeerMeshDelegate {
       // Nobody asks for what is here already; an answer that comes twice is not even hashed.
       if !replica.holdsBatch(batch.digest) { accept(batch, from: peer) }
     case .statePart(let part): accept(part, from: peer)
-    case .membership(let id): session.membershipID = id
+    case .membership(let id): hear(id, from: peer, on: session)
     }
     return true
   }
@@ -97,9 +110,14 @@ extension HostedReplica: PeerMeshDelegate {
     case .checkpoint(let checkpoint): inject(.message(.checkpoint(checkpoint), from: peer))
     case .fetchState(let query): inject(.message(.fetchState(query), from: peer))
     case .statePart(let part): accept(part, from: peer)
-    case .membership(let id): session.membershipID = id
+    case .membership(let id): hear(id, from: peer, on: session)
     default: inject(.otherMembership(session.membershipID, from: peer))
     }
+  }
+
+  private func hear(_ membershipID: Int32, from peer: ReplicaID, on session: PeerSession) {
+    session.membershipID = membershipID
+    if !replica.isMember { inject(.peerMembership(membershipID, from: peer)) }
   }
 
   private func accept(_ part: LinkStatePart, from peer: ReplicaID) {

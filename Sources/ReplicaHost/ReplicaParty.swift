@@ -1,6 +1,7 @@
 // What starts and stops a replica needs to know of it, whatever kind it is.
 
 import NIOCore
+import PBFT
 
 /// A replica that can be run: an honest or an adversarial one.
 public protocol ReplicaParty: AnyObject, Sendable {
@@ -10,6 +11,8 @@ public protocol ReplicaParty: AnyObject, Sendable {
   func quorumConnected() -> EventLoopFuture<Void>
   /// Succeeds with the reason if the replica has stopped by itself; fails when it is stopped.
   func failed() -> EventLoopFuture<String>
+  /// The membership in force at this replica.
+  func membershipInForce() -> EventLoopFuture<Membership>
   func stop(cleanly: Bool) -> EventLoopFuture<Void>
 }
 
@@ -17,4 +20,6 @@ extension HostedReplica: ReplicaParty {}
 
 extension AdversarialReplica: ReplicaParty {
   public func failed() -> EventLoopFuture<String> { honest.failed() }
+
+  public func membershipInForce() -> EventLoopFuture<Membership> { honest.membershipInForce() }
 }

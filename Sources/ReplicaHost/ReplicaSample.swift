@@ -15,6 +15,8 @@ public struct HostEvent: Hashable, Sendable {
     case transferBegan(SequenceNumber)
     case transferEnded(SequenceNumber)
     case recovered
+    /// A membership has begun; how long after its RECONFIG was executed here, nil where it was not.
+    case membershipChanged(Membership, tookNanoseconds: Int64?)
   }
 
   public var kind: Kind
@@ -70,6 +72,23 @@ extension HostedReplica {
       meshBytes: meshTraffic.sentBytes + meshTraffic.receivedBytes, openConnections: clients.openConnections)
   }
 
+  /// For each of the last memberships that have begun here: how long ago that was, n, f, and how long it took.
+  private func membershipCounters(_ events: [HostEvent]) -> [StatusReport.Counter] {
+    let now = monotonicNanoseconds()
+    var counters: [StatusReport.Counter] = []
+    for event in events {
+      guard case .membershipChanged(let membership, let took) = event.kind else { continue }
+      func counter(_ name: String, _ value: Int64) -> StatusReport.Counter {
+        .init(name: "membership_\(membership.id)_\(name)", value: UInt64(max(0, value)))
+      }
+      counters.append(counter("age_ns", now - event.instantNanoseconds))
+      counters.append(counter("n", Int64(membership.count)))
+      counters.append(counter("f", Int64(membership.faults)))
+      if let took { counters.append(counter("took_ns", took)) }
+    }
+    return counters.suffix(64)
+  }
+
   /// The answer to ASK_STATUS.
   func statusReport() -> StatusReport {
     let sample = sampleOnLoop()
@@ -107,10 +126,22 @@ extension HostedReplica {
         .init(name: "views_suspected", value: status.counters.viewsSuspected),
         .init(name: "verifications", value: sample.host.verifications),
         .init(name: "rejected_authenticators", value: sample.host.rejectedAuthenticators),
+        .init(name: "shed_requests", value: sample.host.shedRequests),
         .init(name: "malformed_frames", value: sample.host.malformedFrames),
         .init(name: "skipped_frames", value: sample.host.skippedFrames),
         .init(name: "dropped_messages", value: sample.host.droppedMessages),
+        .init(name: "waiting_requests", value: sample.host.waitingRequests),
+        .init(name: "rejected_macs", value: sample.host.rejectedMACs),
+        .init(name: "membership_changes", value: status.counters.membershipChanges),
+        .init(name: "membership_behind", value: status.counters.membershipBehind),
+        .init(
+          name: "membership_ahead",
+          value: status.counters.membershipAhead + status.counters.refused(.membershipAhead)),
         .init(name: "frames_sent", value: sample.mesh.framesSent),
+        .init(name: "refused_hellos", value: sample.mesh.refusedHellos),
+        .init(name: "refused_handshakes", value: sample.mesh.refusedHandshakes),
+        .init(name: "failed_handshakes", value: sample.mesh.failedHandshakes),
+        .init(name: "lost_links", value: sample.mesh.lostLinks),
         .init(name: "client_bytes", value: sample.clientBytes),
         .init(name: "replica_bytes", value: sample.meshBytes),
         .init(name: "cpu_ns", value: UInt64(max(0, sample.cpuNanoseconds))),
@@ -126,6 +157,6 @@ extension HostedReplica {
         .init(name: "durable_bytes", value: sample.durable.bytesWritten),
         .init(name: "durable_commits", value: sample.durable.commits),
         .init(name: "durable_waited_ns", value: sample.durable.waitedNanoseconds),
-      ])
+      ] + membershipCounters(sample.events))
   }
 }

@@ -9,9 +9,10 @@ import PBFT
 extension Replica {
   /// What to do with a request before hashing it. Counts what it refuses. `forwarded`: another replica
   /// vouches that its client waits; such a request may exceed the client's quota and, by an eighth, the
-  /// store's.
+  /// store's. `countsLimits`: false when the host will keep what is beyond a client's limits, and count it if it cannot.
   public func screen(
-    client: Int32, session: Int32, sequence: Int32, kind: RequestKind, forwarded: Bool = false
+    client: Int32, session: Int32, sequence: Int32, kind: RequestKind, forwarded: Bool = false,
+    countsLimits: Bool = true
   ) -> Screening {
     switch kind {
     case .ordered, .orderedHashed: break
@@ -33,7 +34,8 @@ extension Replica {
         switch standing(state, session, sequence) {
         case .executed: return .executed
         case .olderSession: return refuse(.olderSession)
-        case .gap where isTooFarAhead(state, sequence): return refuse(.tooFarAhead)
+        case .gap where isTooFarAhead(state, sequence):
+          return countsLimits ? refuse(.tooFarAhead) : .refused(.tooFarAhead)
         case .next, .gap, .unseen: break
         }
       } else if table.isFull {
@@ -45,7 +47,7 @@ extension Replica {
         guard !forwarded, isUnseen(state, session) else { return refuse(.placeTaken) }
       }
       if !forwarded, Int(state.pointee.outstanding) >= configuration.maximumOutstandingPerClient {
-        return refuse(.clientQuota)
+        return countsLimits ? refuse(.clientQuota) : .refused(.clientQuota)
       }
     } else if table.isFull {
       return refuse(.clientTableFull)
@@ -107,6 +109,9 @@ extension Replica {
     Int(sequence) - Int(lane.pointee.lastSequence) > Lane.width
   }
 
+  /// Counts a request that is not taken after all.
+  public func count(_ refusal: Refusal) { counts.refusals[Int(refusal.rawValue)] &+= 1 }
+
   func refuse(_ refusal: Refusal) -> Screening {
     counts.refusals[Int(refusal.rawValue)] &+= 1
     return .refused(refusal)
@@ -161,9 +166,7 @@ extension Replica {
       return
     }
     counts.membershipBehind &+= 1
-    reply(
-      to: RequestRecord(request), connections: (request.connection, .none),
-      content: UnsafeRawBufferPointer(start: nil, count: 0))
+    answerWithMembership(RequestRecord(request), (request.connection, .none))
   }
 
   func receiveAgain(_ slot: RequestSlot, _ connection: ConnectionID) {

@@ -84,7 +84,8 @@ extension Replica {
     batches.requests(of: batch)
   }
 
-  func receive(_ prePrepare: PrePrepare, from sender: ReplicaID) {
+  /// `isRefused`: an authenticator in the batch is not valid here.
+  func receive(_ prePrepare: PrePrepare, isRefused: Bool, from sender: ReplicaID) {
     guard let digest = batches.digest(of: prePrepare.batch) else { return reject(.malformed, from: sender) }
     if batches.requests(of: prePrepare.batch).isEmpty {
       discard(prePrepare.batch)
@@ -108,8 +109,11 @@ extension Replica {
       discard(prePrepare.batch)
       return reject(.malformed, from: sender)
     }
+    let isReconfiguration = isReconfiguration(prePrepare.batch)
     core.processEvent(
-      .prePrepare(prePrepare, isReconfiguration: isReconfiguration(prePrepare.batch), from: sender))
+      isRefused
+        ? .prePrepareRefused(prePrepare, isReconfiguration: isReconfiguration, from: sender)
+        : .prePrepare(prePrepare, isReconfiguration: isReconfiguration, from: sender))
     settle()
   }
 
@@ -156,11 +160,11 @@ extension Replica {
   // MARK: Forming batches at the primary
 
   var canPropose: Bool {
-    configuration.consenter == .noops ? core.isActive : core.canPropose && role == .leading
+    withCore { configuration.consenter == .noops ? $0.isActive : $0.canPropose && role == .leading }
   }
 
   /// Whether nothing that was proposed still waits to be executed.
-  private var isPipelineIdle: Bool { configuration.consenter == .noops || core.isPipelineIdle }
+  private var isPipelineIdle: Bool { configuration.consenter == .noops || withCore { $0.isPipelineIdle } }
 
   /// Proposes what waits, if its time has come; else sees to it that it comes.
   func endTurn() {

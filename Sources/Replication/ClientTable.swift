@@ -126,6 +126,29 @@ final class ClientTable {
     forgetReplies(index)
   }
 
+  /// A table of its own with the same records. Its digest tree is computed anew when it is asked for.
+  func copied() -> ClientTable {
+    let copy = ClientTable(maximumClients: maximumClients)
+    for index in 0..<count {
+      guard copy.add(records[index].pointee.client) == index else {
+        preconditionFailure("as large as this one")
+      }
+      copy.records[index].pointee = records[index].pointee
+      copy.records[index].pointee.isDirty = false
+      copy.touch(index)
+      copy.sessions[index].update(from: sessions[index], count: ClientTable.sessionsRemembered)
+      for place in 0..<ClientTable.repliesRemembered {
+        let cached = replies[index] + place
+        guard cached.pointee.isLong else {
+          (copy.replies[index] + place).pointee = cached.pointee
+          continue
+        }
+        copy.keep(index, cached.pointee.sequence, cached.pointee.block, Int(cached.pointee.count))
+      }
+    }
+    return copy
+  }
+
   /// What has changed so far is no change any more.
   func forgetChanges() {
     for index in 0..<count {

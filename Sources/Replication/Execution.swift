@@ -91,27 +91,41 @@ extension Replica {
   @inline(__always)
   private func executeNew(_ record: UnsafeMutablePointer<RequestRecord>, _ clientRecord: Int) {
     if record.pointee.kind == .reconfigure { return executeReconfiguration(record, clientRecord) }
-    let out = UnsafeMutableRawPointer(arena.reserve(max(service.maximumReplyByteCount, Digest.byteCount)))
+    let out = UnsafeMutableRawPointer(
+      arena.reserve(max(service.maximumReplyByteCount, HashedReplies.maximumByteCount)))
     let count = service.execute(record.pointee.content, chain: chain.words.0, into: out)
     counts.requestsExecuted &+= 1
     executedRequests &+= 1
     table.finish(clientRecord, sequence: record.pointee.sequence, reply: out, count: count)
-    guard record.pointee.newestConnection != .none else { return }
+    guard record.pointee.newestConnection != .none else { return answerTwin(of: record, count) }
     sendReply(record.pointee, (record.pointee.newestConnection, record.pointee.olderConnection), count)
+  }
+
+  /// The batch has a copy of its own of what waits here under the same digest, and only that knows the client's
+  /// connections: a batch that was fetched, or begun before the client's request came.
+  @inline(never)
+  private func answerTwin(of record: UnsafeMutablePointer<RequestRecord>, _ count: Int) {
+    let lane = directory.find(record.pointee.client)
+    guard lane >= 0 else { return }
+    let slot = directory.place(lane, record.pointee.sequence).pointee
+    guard slot != .none, isRequest(slot, record.pointee.session, record.pointee.sequence) else { return }
+    let twin = store.records[slot.index].pointee
+    guard twin.newestConnection != .none, twin.digest == record.pointee.digest else { return }
+    sendReply(twin, (twin.newestConnection, twin.olderConnection), count)
   }
 
   private func executeReconfiguration(
     _ record: UnsafeMutablePointer<RequestRecord>, _ clientRecord: Int
   ) {
     let reply = reconfigure(record.pointee.content)
-    let out = UnsafeMutableRawPointer(arena.reserve(max(MembershipChange.maximumByteCount, Digest.byteCount)))
+    let out = UnsafeMutableRawPointer(arena.reserve(ReconfigurationResult.maximumByteCount))
     reply.withUnsafeBytes { bytes in
       if let start = bytes.baseAddress { out.copyMemory(from: start, byteCount: bytes.count) }
     }
+    // The service has executed nothing.
     counts.requestsExecuted &+= 1
-    executedRequests &+= 1
     table.finish(clientRecord, sequence: record.pointee.sequence, reply: out, count: reply.count)
-    guard record.pointee.newestConnection != .none else { return }
+    guard record.pointee.newestConnection != .none else { return answerTwin(of: record, reply.count) }
     sendReply(record.pointee, (record.pointee.newestConnection, record.pointee.olderConnection), reply.count)
   }
 
@@ -170,33 +184,50 @@ extension Replica {
       return
     }
     counts.membershipBehind &+= 1
-    reply(
-      to: record.pointee, connections: (record.pointee.newestConnection, record.pointee.olderConnection),
-      content: UnsafeRawBufferPointer(start: nil, count: 0))
+    answerWithMembership(
+      record.pointee, (record.pointee.newestConnection, record.pointee.olderConnection))
+  }
+
+  /// The answer to a request that names an older membership: its content is the host's to write.
+  func answerWithMembership(_ record: RequestRecord, _ connections: (ConnectionID, ConnectionID)) {
+    guard connections.0 != .none else { return }
+    emit(.reply(Reply(record, .membership, membership.id, contentOffset: 0, contentCount: 0, connections)))
   }
 
   // MARK: Replies
 
   /// Appends a reply whose content lies at the end of the arena, not yet committed, with room for a digest.
-  /// Every replica but the one asked for replies to a hashed request with the SHA-256 of the content.
+  /// Every replica but the one asked for replies to a hashed request with the hash of the content.
   @inline(__always)
   private func sendReply(_ record: RequestRecord, _ connections: (ConnectionID, ConnectionID), _ count: Int) {
     var count = count
     if record.kind.isHashed, record.replyServer != id.rawValue {
-      let out = UnsafeMutableRawPointer(arena.reserve(max(count, Digest.byteCount)))
-      let digest = Digest.sha256(UnsafeRawBufferPointer(start: out, count: count))
-      digest.withUnsafeBytes { out.copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count) }
-      count = Digest.byteCount
+      let out = UnsafeMutableRawPointer(arena.reserve(max(count, HashedReplies.maximumByteCount)))
+      count = hash(UnsafeRawBufferPointer(start: out, count: count), into: out)
     }
     let offset = UInt32(truncatingIfNeeded: arena.count)
     arena.commit(count)
+    let form: ReplyForm = record.kind == .reconfigure ? .reconfiguration : .service
     emit(
       .reply(
         Reply(
-          client: record.client, session: record.session, sequence: record.sequence,
-          operationID: record.operationID, replyServer: record.replyServer, membershipID: membership.id,
-          contentOffset: offset, contentCount: UInt32(truncatingIfNeeded: count), connections: connections,
-          kind: record.kind)))
+          record, form, membership.id, contentOffset: offset, contentCount: UInt32(truncatingIfNeeded: count),
+          connections)))
+  }
+
+  /// Writes the hash of `content` to where that begins; returns its bytes.
+  @inline(__always)
+  private func hash(_ content: UnsafeRawBufferPointer, into out: UnsafeMutableRawPointer) -> Int {
+    switch configuration.hashedReplies {
+    case .sha256:
+      Digest.sha256(content).withUnsafeBytes {
+        out.copyMemory(from: $0.baseAddress.unsafelyUnwrapped, byteCount: $0.count)
+      }
+      return Digest.byteCount
+    case .sha512:
+      SHA512Hasher.hash(content, into: out)
+      return SHA512Hasher.byteCount
+    }
   }
 
   /// Replies with bytes that are elsewhere; to nobody if the request came on no connection.
@@ -204,7 +235,7 @@ extension Replica {
     to record: RequestRecord, connections: (ConnectionID, ConnectionID), content: UnsafeRawBufferPointer
   ) {
     guard connections.0 != .none else { return }
-    let out = UnsafeMutableRawPointer(arena.reserve(max(content.count, Digest.byteCount)))
+    let out = UnsafeMutableRawPointer(arena.reserve(max(content.count, HashedReplies.maximumByteCount)))
     if let bytes = content.baseAddress { out.copyMemory(from: bytes, byteCount: content.count) }
     sendReply(record, connections, content.count)
   }
@@ -236,7 +267,8 @@ extension Replica {
   /// An unordered request is answered from the present state (decision record 9), if such are on.
   func answerUnordered(_ request: ArrivedRequest) {
     guard request.connection != .none else { return }
-    let out = UnsafeMutableRawPointer(arena.reserve(max(service.maximumReplyByteCount, Digest.byteCount)))
+    let out = UnsafeMutableRawPointer(
+      arena.reserve(max(service.maximumReplyByteCount, HashedReplies.maximumByteCount)))
     let count = service.read(into: out)
     counts.unorderedExecuted &+= 1
     sendReply(RequestRecord(request), (request.connection, .none), count)
@@ -257,7 +289,7 @@ extension Replica {
   func presentHeader(changes: PlainBuffer<UInt8>?) -> StateHeader {
     StateHeader(
       sequence: lastExecuted, chain: chain, requests: executedRequests, service: service,
-      membership: nextMembership ?? membership,
+      membership: nextMembership?.membership ?? membership, addresses: nextMembership?.addresses ?? addresses,
       clients: table.count, root: table.root(changes: changes))
   }
 }

@@ -7,50 +7,84 @@
 
 import PBFT
 
-/// The content of a RECONFIG request: id i32 | f u32 | n u32 | replica ids i32, big-endian.
-public struct MembershipChange: Hashable, Sendable {
-  /// The id of the membership asked for: one more than that in force.
-  public var id: Int32
-  public var faults: Int
-  public var replicas: [ReplicaID]
+/// A membership and what has been stated of where its members are.
+struct MembershipOutcome: Hashable {
+  var membership: Membership
+  var addresses: [MemberAddress]
+}
 
-  public init(id: Int32, faults: Int, replicas: [ReplicaID]) {
-    self.id = id
-    self.faults = faults
-    self.replicas = replicas
+/// The reply to a RECONFIG: number of its batch u64 | 1 if it is accepted u8 | id i32 | f u32 | n u32 | replica ids i32 |
+/// addresses (`MemberAddresses`) | count of new members u32 | their ids i32, big-endian.
+public struct ReconfigurationResult: Hashable, Sendable {
+  /// The number of the batch it was.
+  public let sequence: SequenceNumber
+  /// False when it was refused: then the membership is the one that was and stays in force.
+  public let isAccepted: Bool
+  /// The membership in force as soon as its first checkpoint is stable.
+  public let id: Int32
+  public let faults: Int
+  public let replicas: [ReplicaID]
+  /// Where its members are reached, as far as that has been stated.
+  public let addresses: [MemberAddress]
+  public let joined: [ReplicaID]
+
+  init(
+    _ outcome: MembershipOutcome, joined: [ReplicaID], isAccepted: Bool, sequence: SequenceNumber
+  ) {
+    self.sequence = sequence
+    self.isAccepted = isAccepted
+    id = outcome.membership.id
+    faults = outcome.membership.faults
+    replicas = outcome.membership.replicas
+    addresses = outcome.addresses
+    self.joined = joined
   }
 
-  static let maximumByteCount = 12 + 4 * Quorums.maximumReplicas
+  static let maximumByteCount = 25 + 8 * Quorums.maximumReplicas + MemberAddresses.maximumByteCount
 
   public var encoded: [UInt8] {
     var output: [UInt8] = []
+    output.put(sequence.rawValue)
+    output.put(UInt8(isAccepted ? 1 : 0))
     output.put(id)
     output.put(UInt32(faults))
     output.put(UInt32(replicas.count))
     for replica in replicas { output.put(replica.rawValue) }
+    MemberAddresses.encode(addresses, into: &output)
+    output.put(UInt32(joined.count))
+    for replica in joined { output.put(replica.rawValue) }
     return output
   }
 
-  /// nil unless `bytes` are exactly the encoding of a change.
+  /// nil unless `bytes` are exactly the encoding of a result.
   public init?(_ bytes: UnsafeRawBufferPointer) {
     var reader = ByteReader(bytes)
-    guard let id = reader.integer(Int32.self), let faults = reader.integer(UInt32.self),
-      let count = reader.integer(UInt32.self), (1...UInt32(Quorums.maximumReplicas)).contains(count),
-      faults < UInt32(Quorums.maximumReplicas)
+    guard let sequence = reader.integer(UInt64.self), let accepted = reader.integer(UInt8.self),
+      accepted <= 1,
+      let id = reader.integer(Int32.self), let faults = reader.integer(UInt32.self),
+      faults < UInt32(Quorums.maximumReplicas), let replicas = Self.replicas(&reader),
+      let addresses = MemberAddresses.decode(&reader, of: replicas), let joined = Self.replicas(&reader),
+      reader.isAtEnd
     else { return nil }
+    self.sequence = SequenceNumber(sequence)
+    isAccepted = accepted == 1
+    self.id = id
+    self.faults = Int(faults)
+    self.replicas = replicas
+    self.addresses = addresses
+    self.joined = joined
+  }
+
+  private static func replicas(_ reader: inout ByteReader) -> [ReplicaID]? {
+    guard let count = reader.integer(UInt32.self), count <= UInt32(Quorums.maximumReplicas) else {
+      return nil
+    }
     var replicas: [ReplicaID] = []
     for _ in 0..<count {
       guard let replica = reader.integer(Int32.self), replica >= 0 else { return nil }
       replicas.append(ReplicaID(replica))
     }
-    guard reader.isAtEnd else { return nil }
-    self.init(id: id, faults: Int(faults), replicas: replicas)
-  }
-
-  /// The membership it makes of the one in force; nil when it is not its successor, or impossible.
-  func membership(after present: Membership) -> Membership? {
-    guard present.id < .max, id == present.id + 1 else { return nil }
-    return Membership(id: id, replicas: replicas, faults: faults, model: present.quorums.model)
+    return replicas
   }
 }
 
@@ -61,14 +95,19 @@ struct MembershipAnswer {
 }
 
 extension Replica {
-  /// Executes a RECONFIG: returns its reply, the change that will be in force, empty when it is refused.
+  /// Executes a RECONFIG: returns its reply, the whole of what will be in force.
   func reconfigure(_ content: UnsafeRawBufferPointer) -> [UInt8] {
-    guard let change = MembershipChange(content), let next = change.membership(after: membership) else {
+    let present = MembershipOutcome(membership: membership, addresses: addresses)
+    guard let request = ReconfigureRequest(decoding: content), request.sender == configuration.administrator,
+      let next = try? request.outcome(after: membership, addresses)
+    else {
       counts.reconfigurationsRefused &+= 1
-      return []
+      return ReconfigurationResult(present, joined: [], isAccepted: false, sequence: lastExecuted).encoded
     }
     nextMembership = next
-    return change.encoded
+    emit(.membershipDecided(next.membership.id))
+    let joined = next.membership.replicas.filter { membership.position(of: $0) == nil }
+    return ReconfigurationResult(next, joined: joined, isAccepted: true, sequence: lastExecuted).encoded
   }
 
   /// The checkpoint right after the RECONFIG is stable under the old membership: the new one begins.
@@ -80,13 +119,16 @@ extension Replica {
   }
 
   /// Begins a membership whose first state is that of `checkpoint`, which is at hand.
-  func begin(_ next: Membership, at checkpoint: Checkpoint) {
+  func begin(_ outcome: MembershipOutcome, at checkpoint: Checkpoint) {
+    let next = outcome.membership
     nextMembership = nil
+    addresses = outcome.addresses
     for timer in orderingTimers { timer.stop() }
     let isRecovering = core.isRecovering
     membership = next
     vouched = Array(repeating: Checkpoint(sequence: .zero, digest: .zero), count: next.count)
     isMember = next.position(of: id) != nil
+    vouchers.keep(next)
     // The old core names no batch above the checkpoint that still matters.
     for handle in batches.handles where !batches.isBuilding(handle) { discard(handle) }
     counts.membershipChanges &+= 1
@@ -99,6 +141,7 @@ extension Replica {
     if isStarted { beginSegment() }
     emit(.membershipChanged(next.id))
     runOrdering()
+    if isMember { joinTimer.stop() } else { askToJoin() }
   }
 
   /// Requests that wait and name another membership will be refused at execution; their clients ask again.
@@ -109,9 +152,7 @@ extension Replica {
         guard slot != .none, store.records[slot.index].pointee.membershipID != membership.id else { continue }
         let record = store.records[slot.index].pointee
         if record.membershipID < membership.id, record.newestConnection != .none {
-          reply(
-            to: record, connections: (record.newestConnection, record.olderConnection),
-            content: UnsafeRawBufferPointer(start: nil, count: 0))
+          answerWithMembership(record, (record.newestConnection, record.olderConnection))
         }
         giveUp(slot, lane)
         // The lane is gone with its last request of a client without a record.

@@ -21,7 +21,7 @@ extension Replica {
     case .prePrepare, .prepare, .commit, .suspect, .viewChange, .newView, .status, .executed: break
     }
     guard isMember else { return reject(.unknownSender, from: sender) }
-    core.processEvent(.message(message, from: sender))
+    withCore { _ = $0.processEvent(.message(message, from: sender)) }
     settle()
   }
 
@@ -58,7 +58,7 @@ extension Replica {
 
   /// Runs the core's effects in their order.
   func runOrdering() {
-    while let effect = core.takeEffect() {
+    while let effect = withCore({ $0.takeEffect() }) {
       switch effect {
       case .broadcast(let message):
         name(message)

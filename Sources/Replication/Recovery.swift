@@ -150,25 +150,25 @@ extension Replica {
   }
 
   private func installBase(_ content: DurableContent) -> Bool {
-    let read = content.state.withUnsafeBytes { bytes -> (StateHeader, ClientTable, ClientTable)? in
+    let read = content.state.withUnsafeBytes { bytes -> (StateHeader, ClientTable)? in
       guard let (header, byteCount) = StateCoding.header(bytes, service: service),
         header.checkpoint == content.checkpoint,
         let table = StateCoding.table(
-          bytes, from: byteCount, header, maximumClients: configuration.maximumClients),
-        let image = StateCoding.table(
           bytes, from: byteCount, header, maximumClients: configuration.maximumClients)
       else { return nil }
-      return (header, table, image)
+      return (header, table)
     }
-    guard let (header, table, image) = read else { return false }
-    install(header, table, image)
-    if header.membership != membership { adopt(header.membership) }
+    guard let (header, table) = read else { return false }
+    install(header, table)
+    if header.membership != membership { adopt(header.outcome) }
     return true
   }
 
   /// The membership of a state at hand, before anything has started.
-  private func adopt(_ other: Membership) {
+  private func adopt(_ outcome: MembershipOutcome) {
+    let other = outcome.membership
     membership = other
+    addresses = outcome.addresses
     vouched = Array(repeating: Checkpoint(sequence: .zero, digest: .zero), count: other.count)
     isMember = other.position(of: id) != nil
     guard isMember else { return }
@@ -224,16 +224,9 @@ extension Replica {
   private func beginImage(at target: Checkpoint) -> Bool {
     let header = presentHeader(changes: nil)
     guard header.checkpoint == target else { return false }
-    let encoded = StateCoding.encode(header, table)
-    let image = encoded.withUnsafeBytes { bytes -> ClientTable? in
-      guard let read = StateCoding.header(bytes, service: service) else { return nil }
-      return StateCoding.table(
-        bytes, from: read.byteCount, read.header, maximumClients: configuration.maximumClients)
-    }
-    guard let image else { return false }
     table.forgetChanges()
-    install(header, table, image)
-    if header.membership != membership { adopt(header.membership) }
+    install(header, table)
+    if header.membership != membership { adopt(header.outcome) }
     return true
   }
 

@@ -25,9 +25,16 @@ public final class Replica: EventReceiver {
   public let id: ReplicaID
   /// The membership in force. Changes with the effect `membershipChanged`.
   @exclusivity(unchecked) public internal(set) var membership: Membership
+  /// Where members are reached, as far as RECONFIGs have stated it; ascending by replica. Changes with `membership`.
+  @exclusivity(unchecked) public internal(set) var addresses: [MemberAddress] = []
 
   let timers: TimerFactory<Event>
-  @exclusivity(unchecked) var core: OrderingCore
+  @exclusivity(unchecked) var core: OrderingCore {
+    didSet { coreReference = .passUnretained(core) }
+  }
+  /// The same core, for the calls of every event: they need not count references to it. It is replaced between its calls
+  /// only.
+  @exclusivity(unchecked) private var coreReference: Unmanaged<OrderingCore>
   let store: RequestStore
   let directory: ClientDirectory
   @exclusivity(unchecked) var table: ClientTable
@@ -44,6 +51,7 @@ public final class Replica: EventReceiver {
   let requestTimer: EventTimer<Event>
   let transferTimer: EventTimer<Event>
   let servingTimer: EventTimer<Event>
+  let joinTimer: EventTimer<Event>
   /// By `OrderingTimer.rawValue`.
   let orderingTimers: [EventTimer<Event>]
   /// The state at the stable checkpoint and what later own checkpoints changed in it.
@@ -60,9 +68,11 @@ public final class Replica: EventReceiver {
   @exclusivity(unchecked) var role = Role.waiting
   @exclusivity(unchecked) var isStarted = false
   /// The membership that a RECONFIG has decided, from its execution until its checkpoint is stable.
-  @exclusivity(unchecked) var nextMembership: Membership?
-  /// False once a RECONFIG has removed this replica: it votes no more.
-  @exclusivity(unchecked) var isMember = true
+  @exclusivity(unchecked) var nextMembership: MembershipOutcome?
+  /// False before a RECONFIG has added this replica, and once one has removed it: it does not vote.
+  @exclusivity(unchecked) public internal(set) var isMember = true
+  /// Which membership others have spoken of; the last word of each.
+  @exclusivity(unchecked) var heardMemberships: [HeardMembership] = []
   /// Requests in lanes that are in no live batch.
   @exclusivity(unchecked) var waiting = 0
   /// Requests in `queue` that still wait; the others were executed or given up meanwhile.
@@ -86,6 +96,8 @@ public final class Replica: EventReceiver {
   @exclusivity(unchecked) var accusation: Accusation?
   /// Clients that f+1 replicas accuse.
   @exclusivity(unchecked) var refusedClients: [Int32] = []
+  /// What others have passed on though its authenticator is not valid here.
+  @exclusivity(unchecked) var vouchers = Vouchers()
   /// The state transfer under way.
   @exclusivity(unchecked) var transfer: StateTransfer?
   /// The last checkpoint each replica has vouched for, by position.
@@ -100,8 +112,9 @@ public final class Replica: EventReceiver {
   /// The statements named by effects since `effectsDone()`.
   @exclusivity(unchecked) var namedStatements: [(StatementHandle, SignedStatement)] = []
 
-  /// A replica with a fresh state, not started. Precondition: `configuration.validate()` finds nothing, `id`
-  /// is in the membership, and the membership of `noops` is one replica.
+  /// A replica with a fresh state, not started. Precondition: `configuration.validate()` finds nothing, and the
+  /// membership of `noops` is one replica, this one. A replica that is not in the membership waits until it is in one
+  /// that follows (`Joining.swift`).
   ///
   /// `timers`: of the replica alone; their expired events, and all others, reach it through an event manager.
   public init(
@@ -109,33 +122,41 @@ public final class Replica: EventReceiver {
     timers: TimerFactory<Event>
   ) {
     precondition(configuration.validate().isEmpty, "the configuration is validated")
-    precondition(configuration.consenter == .pbft || membership.count == 1, "noops is one replica")
+    let isMember = membership.position(of: id) != nil
+    precondition(
+      configuration.consenter == .pbft || isMember && membership.count == 1, "noops is one replica")
+    self.isMember = isMember
     self.configuration = configuration
     self.id = id
     self.membership = membership
     self.timers = timers
     self.service = service
-    core = OrderingCore(configuration: configuration.ordering, id: id, membership: membership)
+    // Of a replica that is no member nothing is ordered: its core is one of nobody else, and never started.
+    core = OrderingCore(
+      configuration: configuration.ordering, id: id,
+      membership: isMember ? membership : Membership(replicas: [id], faults: 0)!)
+    coreReference = .passUnretained(core)
     store = RequestStore(
       capacity: configuration.maximumHeldRequests, maximumBytes: configuration.maximumHeldBytes)
     directory = ClientDirectory(
       capacity: configuration.maximumClients + configuration.maximumHeldRequests + 1,
       salt: configuration.lookupSalt)
     table = ClientTable(maximumClients: configuration.maximumClients)
-    // Of each number the digests its Q set may name, and the one decided; what comes early; one being built.
+    // Of each number the digests its Q set may name, the one decided and one refused; what comes early; one being built.
     batches = BatchPool(
-      capacity: configuration.logSize * (ViewChange.maximumDigestsPerSequence + 3) + 64,
+      capacity: configuration.logSize * (ViewChange.maximumDigestsPerSequence + 4) + 64,
       maximumRequests: configuration.maximumBatchRequests,
       maximumBytes: configuration.maximumBatchBytes)
     batchTimer = timers.createTimer()
     requestTimer = timers.createTimer()
     transferTimer = timers.createTimer()
     servingTimer = timers.createTimer()
+    joinTimer = timers.createTimer()
     orderingTimers = OrderingTimer.allCases.map { _ in timers.createTimer() }
     snapshots = Snapshots(
       header: StateHeader(
-        sequence: .zero, chain: .zero, requests: 0, service: service, membership: membership, clients: 0,
-        root: .zero),
+        sequence: .zero, chain: .zero, requests: 0, service: service, membership: membership,
+        addresses: [], clients: 0, root: .zero),
       maximumClients: configuration.maximumClients)
     log = DurableWriter(isOn: configuration.durability != .none && configuration.consenter == .pbft)
     vouched = Array(repeating: Checkpoint(sequence: .zero, digest: .zero), count: membership.count)
@@ -196,7 +217,9 @@ public final class Replica: EventReceiver {
     case .resent(let slot, let connection):
       receiveAgain(slot, connection)
     case .prePrepare(let prePrepare, let sender), .message(.prePrepare(let prePrepare), let sender):
-      receive(prePrepare, from: sender)
+      receive(prePrepare, isRefused: false, from: sender)
+    case .prePrepareRefused(let prePrepare, let sender):
+      receive(prePrepare, isRefused: true, from: sender)
     case .message(let message, let sender):
       receive(message, from: sender)
     case .fetchedBatch(let digest, let batch, let sender):
@@ -212,6 +235,10 @@ public final class Replica: EventReceiver {
       receiveOfMembership(other, from: sender)
     case .invalid(let rejection, let sender):
       reject(rejection, from: sender)
+    case .linksChanged:
+      guard isMember else { break }
+      core.processEvent(.linksChanged)
+      settle()
     case .endOfTurn:
       endTurn()
     case .batchTimeout:
@@ -228,6 +255,10 @@ public final class Replica: EventReceiver {
       settle()
     case .servingTimeout:
       snapshots.dropServed()
+    case .peerMembership(let other, let sender):
+      hear(of: other, from: sender)
+    case .joinTimeout:
+      askToJoin()
     }
     return nil
   }
@@ -238,7 +269,7 @@ public final class Replica: EventReceiver {
   public var lastLink: ChainLink { ChainLink(sequence: lastExecuted, digest: chain) }
 
   /// The view in force, or the one being changed to.
-  public var view: View { core.view }
+  public var view: View { withCore { $0.view } }
 
   /// Whether the state may be read: not while a newer one is being fetched (Fabric's `invalidateState`).
   public var isStateValid: Bool { transfer == nil }
@@ -261,6 +292,12 @@ public final class Replica: EventReceiver {
       counters: counts)
   }
 
+  /// Calls the core without counting references to it. `body` does not replace it.
+  @inline(__always)
+  func withCore<Result>(_ body: (OrderingCore) -> Result) -> Result {
+    coreReference._withUnsafeGuaranteedRef(body)
+  }
+
   @inline(__always)
   func emit(_ effect: Effect) { outbox.append(effect) }
 
@@ -275,8 +312,9 @@ public final class Replica: EventReceiver {
     lastRequestExecutedAt = timers.now.nanoseconds
     log.isRecovering = recovering
     beginSegment()
-    core.processEvent(.start(recovering: recovering))
+    if isMember { core.processEvent(.start(recovering: recovering)) }
     assumeRole()
     settle()
+    askToJoin()
   }
 }

@@ -20,6 +20,16 @@ public enum Durability: String, CaseIterable, Hashable, Sendable {
   case sync
 }
 
+/// The hash in hashed replies (`system.communication.hashAlgorithm`).
+public enum HashedReplies: Hashable, Sendable {
+  case sha256
+  /// As BFT-SMaRt v1.2 does.
+  case sha512
+
+  /// Bytes of the longer one.
+  static let maximumByteCount = 64
+}
+
 /// The 16 bytes that tell clusters apart.
 public struct ClusterIdentity: Hashable, Sendable, BitwiseCopyable {
   public var high: UInt64
@@ -94,6 +104,8 @@ public struct ReplicaConfiguration: Hashable, Sendable {
   public var durability = Durability.none
   /// The cluster that durable records name: 16 bytes.
   public var cluster = ClusterIdentity(high: 0, low: 0)
+  /// What a replica sends instead of its reply to a hashed request when another one is to send it whole.
+  public var hashedReplies = HashedReplies.sha256
   /// The client whose RECONFIG requests are executed; nil = nobody's.
   public var administrator: Int32?
 

@@ -48,6 +48,10 @@ extension Replica {
     case resent(RequestSlot, connection: ConnectionID)
     /// A pre-prepare with the batch that `finishBatch` gave; the batch is the replica's from now on.
     case prePrepare(PrePrepare, from: ReplicaID)
+    /// As `prePrepare`, of a batch built with `beginBatch(fetched: true)` that holds a request whose authenticator is not
+    /// valid here though it may be elsewhere: kept aside, and taken as soon as f+1 replicas stand by it (decision record
+    /// 57). The clients are named with `accuse`.
+    case prePrepareRefused(PrePrepare, from: ReplicaID)
     /// A message of another kind, authenticated by its link; the statement of a VIEW-CHANGE or NEW-VIEW was
     /// admitted with every signature verified. Checkpoints and state queries are delivered whatever the
     /// membership of their sender's link.
@@ -58,14 +62,17 @@ extension Replica {
     case statePart(StatePart, from: ReplicaID)
     /// The answer to `Effect.sign`.
     case signed(StatementHandle, StatementSignature)
-    /// The pre-prepare of this number held a request of this client whose authenticator is not valid here,
-    /// and was not taken (decision record 10).
-    /// Once for each such client of the batch.
+    /// The refused pre-prepare of this number held a request of this client whose authenticator is not valid here
+    /// (decision record 10). Once for each such client of the batch.
     case accuse(client: Int32, view: View, sequence: SequenceNumber, from: ReplicaID)
     /// A peer whose membership is this one has sent what only members of the own membership are heard on.
     case otherMembership(Int32, from: ReplicaID)
+    /// A peer has said of which membership it is: on connecting, and when that changes.
+    case peerMembership(Int32, from: ReplicaID)
     /// A peer has sent what the host could not read or verify: only counted.
     case invalid(Rejection, from: ReplicaID)
+    /// A link to another member has come or gone, and with it perhaps what was under way.
+    case linksChanged
     /// The host has handed over all of this turn. Batches are formed of what a whole burst has brought; so
     /// every turn must end with it, a turn of nothing but timers as well.
     case endOfTurn
@@ -75,6 +82,7 @@ extension Replica {
     case orderingTimeout(OrderingTimer)
     case transferTimeout
     case servingTimeout
+    case joinTimeout
   }
 
   public enum Effect: BitwiseCopyable {
@@ -108,6 +116,8 @@ extension Replica {
     case transferEnded(SequenceNumber)
     /// A replica that had lost its votes takes part fully again.
     case recovered
+    /// A RECONFIG has been executed and accepted: the membership of this id begins as soon as the checkpoint is stable.
+    case membershipDecided(Int32)
     /// `membership` is another one now; links follow it. This replica may no longer be in it.
     case membershipChanged(Int32)
     /// f+1 replicas accuse this client: its requests are refused from now on.

@@ -129,6 +129,17 @@ public enum Refusal: UInt8, Hashable, Sendable, CaseIterable {
   case stateInvalid
 }
 
+/// What the content of a reply is.
+public enum ReplyForm: UInt8, Hashable, Sendable, BitwiseCopyable {
+  /// What the service has replied, or its digest.
+  case service
+  /// Nothing: the request names an older membership, and the host writes down the one in force (BFT-SMaRt's serialized
+  /// `View`).
+  case membership
+  /// Of a RECONFIG: an encoded `ReconfigurationResult` (in BFT-SMaRt a `ReconfigureReply`).
+  case reconfiguration
+}
+
 /// One reply; its content is read with `Replica.replyContent(_:)`.
 public struct Reply: Sendable, BitwiseCopyable {
   public var client: Int32
@@ -144,4 +155,23 @@ public struct Reply: Sendable, BitwiseCopyable {
   public var connections: (ConnectionID, ConnectionID)
   /// The kind of the request; BFT-SMaRt's replies echo it.
   public var kind: RequestKind
+  public var form: ReplyForm
+
+  @inline(__always)
+  init(
+    _ record: RequestRecord, _ form: ReplyForm, _ membershipID: Int32, contentOffset: UInt32,
+    contentCount: UInt32, _ connections: (ConnectionID, ConnectionID)
+  ) {
+    client = record.client
+    session = record.session
+    sequence = record.sequence
+    operationID = record.operationID
+    replyServer = record.replyServer
+    self.membershipID = membershipID
+    self.contentOffset = contentOffset
+    self.contentCount = contentCount
+    self.connections = connections
+    kind = record.kind
+    self.form = form
+  }
 }

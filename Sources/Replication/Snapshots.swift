@@ -20,6 +20,8 @@ struct StateHeader: Hashable {
   var service: Service
   /// The one in force after this state.
   var membership: Membership
+  /// What RECONFIGs have stated of where its members are.
+  var addresses: [MemberAddress]
   /// Clients in the table, and the root of the tree of their records.
   var clients: Int
   var root: Digest
@@ -39,8 +41,11 @@ struct StateHeader: Hashable {
     for replica in membership.replicas { hasher.update(bigEndian: replica.rawValue) }
     hasher.update(bigEndian: UInt32(membership.faults))
     hasher.update(bigEndian: membership.quorums.model.rawValue)
+    MemberAddresses.update(&hasher, addresses)
     return hasher.finalize()
   }
+
+  var outcome: MembershipOutcome { MembershipOutcome(membership: membership, addresses: addresses) }
 
   var checkpoint: Checkpoint {
     // The state before the first batch is no checkpoint that anybody certifies; its digest is zero.
@@ -62,7 +67,6 @@ final class Snapshots {
     var bytes: [UInt8]
   }
 
-  private let maximumClients: Int
   /// The client table of `header`.
   private var image: ClientTable
   private(set) var header: StateHeader
@@ -77,7 +81,6 @@ final class Snapshots {
 
   init(header: StateHeader, maximumClients: Int) {
     self.header = header
-    self.maximumClients = maximumClients
     checkpoint = header.checkpoint
     image = ClientTable(maximumClients: maximumClients)
   }
@@ -129,12 +132,7 @@ final class Snapshots {
     if wanted == checkpoint { return wanted.sequence == .zero ? nil : encodedStable() }
     guard let place = periods.firstIndex(where: { $0.checkpoint == wanted }) else { return nil }
     // Copied on demand: the image itself stays with the stable checkpoint.
-    let stable = encodedStable()
-    let copy = stable.withUnsafeBytes { bytes -> ClientTable? in
-      guard let read = StateCoding.header(bytes, service: header.service) else { return nil }
-      return StateCoding.table(bytes, from: read.byteCount, read.header, maximumClients: maximumClients)
-    }
-    guard let copy else { preconditionFailure("an own state can be read") }
+    let copy = image.copied()
     for period in periods[...place] { copy.apply(period.changes.bytes) }
     return StateCoding.encode(periods[place].header, copy)
   }

@@ -1,7 +1,7 @@
 // The bytes of a state at a checkpoint, as donors send it and the durable log keeps it.
 //
 //   magic u32 | sequence u64 | chain 32 | requests u64 | membership id i32, f u32, fault model u8, n u32,
-//   ids i32 | service count u16, state | clients u64 | root 32 | per client in the order of their first
+//   ids i32 | addresses (`MemberAddresses`) | service count u16, state | clients u64 | root 32 | per client in the order of their first
 //   execution: id i32 | sessions u8 | (session i32, last sequence i32), the oldest first | replies u8 |
 //   (sequence i32, count u32, bytes), ascending
 //
@@ -12,7 +12,7 @@
 import PBFT
 
 enum StateCoding {
-  private static let magic: UInt32 = 0x4d53_5431
+  private static let magic: UInt32 = 0x4d53_5432
 
   static func encode(_ header: StateHeader, _ table: ClientTable) -> [UInt8] {
     var output: [UInt8] = []
@@ -26,6 +26,7 @@ enum StateCoding {
     output.put(header.membership.quorums.model.rawValue)
     output.put(UInt32(header.membership.count))
     for replica in header.membership.replicas { output.put(replica.rawValue) }
+    MemberAddresses.encode(header.addresses, into: &output)
     let service = header.service.encodedState
     output.put(UInt16(service.count))
     output.append(contentsOf: service)
@@ -52,27 +53,31 @@ enum StateCoding {
     var replicas: [ReplicaID] = []
     for _ in 0..<count {
       guard let replica = reader.integer(Int32.self) else { return nil }
+      // One state, one encoding: the ids are those of a membership, which are ascending.
+      if let last = replicas.last, last.rawValue >= replica { return nil }
       replicas.append(ReplicaID(replica))
     }
     var installed = service
     guard
       let membership = Membership(id: membershipID, replicas: replicas, faults: Int(faults), model: model),
+      let addresses = MemberAddresses.decode(&reader, of: membership.replicas),
       let serviceCount = reader.integer(UInt16.self), let state = reader.take(Int(serviceCount)),
       installed.install(state),
       let clients = reader.integer(UInt64.self), clients <= 1 << 24, let root = reader.digest()
     else { return nil }
     let header = StateHeader(
       sequence: SequenceNumber(sequence), chain: chain, requests: requests, service: installed,
-      membership: membership,
-      clients: Int(clients), root: root)
+      membership: membership, addresses: addresses, clients: Int(clients), root: root)
     return (header, reader.offset)
   }
 
   /// No honest state with this header has more bytes.
   static func maximumByteCount(_ header: StateHeader) -> Int {
-    let reply = 8 + max(header.service.maximumReplyByteCount, MembershipChange.maximumByteCount)
-    return 4_096 + header.clients
-      * (6 + ClientTable.sessionsRemembered * 8 + ClientTable.repliesRemembered * reply)
+    let reply = 8 + header.service.maximumReplyByteCount
+    let client = 6 + ClientTable.sessionsRemembered * 8 + ClientTable.repliesRemembered * reply
+    // One client has replies to RECONFIGs.
+    let changes = ClientTable.repliesRemembered * (8 + ReconfigurationResult.maximumByteCount)
+    return 4_096 + ReconfigurationResult.maximumByteCount + header.clients * client + changes
   }
 
   /// The client table from `offset` to the end of `bytes`; nil when it is not that of the header.
@@ -82,7 +87,7 @@ enum StateCoding {
     guard header.clients <= maximumClients, offset <= bytes.count else { return nil }
     let table = ClientTable(maximumClients: maximumClients)
     var reader = ByteReader(UnsafeRawBufferPointer(rebasing: bytes[offset...]))
-    let longest = max(header.service.maximumReplyByteCount, MembershipChange.maximumByteCount)
+    let longest = max(header.service.maximumReplyByteCount, ReconfigurationResult.maximumByteCount)
     for _ in 0..<header.clients {
       guard table.decode(&reader, longestReply: longest) else { return nil }
     }

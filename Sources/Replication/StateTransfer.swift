@@ -39,7 +39,7 @@ extension Replica {
     guard target.sequence > lastExecuted,
       let donor = nextDonor(of: target, tried: .empty, after: core.position)
     else {
-      core.processEvent(.stateTransferFailed)
+      if isMember { core.processEvent(.stateTransferFailed) }
       return
     }
     transfer = StateTransfer(target: target, donor: donor)
@@ -143,20 +143,14 @@ extension Replica {
   }
 
   private func finishTransfer(_ header: StateHeader, _ table: ClientTable) {
-    guard let transfer else { return }
-    let image = transfer.bytes.withUnsafeBytes {
-      StateCoding.table(
-        $0, from: transfer.header?.byteCount ?? 0, header, maximumClients: configuration.maximumClients)
-    }
-    guard let image else { preconditionFailure("what was read once is read again") }
     transferTimer.stop()
-    self.transfer = nil
+    transfer = nil
     counts.transfersEnded &+= 1
-    install(header, table, image)
+    install(header, table)
     service.validateState()
     emit(.transferEnded(header.sequence))
     if header.membership != membership {
-      begin(header.membership, at: header.checkpoint)
+      begin(header.outcome, at: header.checkpoint)
       if isMember {
         // The others are told that this replica has the state, and asked for what comes after it.
         core.processEvent(.stateTransferred(header.checkpoint))
@@ -177,18 +171,19 @@ extension Replica {
   }
 
   /// The state is that of the header from now on. What waits here and was executed there is done with.
-  func install(_ header: StateHeader, _ installed: ClientTable, _ image: ClientTable) {
+  func install(_ header: StateHeader, _ installed: ClientTable) {
     service = header.service
     chain = header.chain
     executedRequests = header.requests
     lastExecuted = header.sequence
     nextMembership = nil
+    if header.membership == membership { addresses = header.addresses }
     while !chainLinks.isEmpty { _ = chainLinks.removeFirst() }
     if header.sequence > .zero {
       chainLinks.append(ChainLink(sequence: header.sequence, digest: header.chain))
     }
     table = installed
-    snapshots.install(header, image)
+    snapshots.install(header, installed.copied())
     directory.forEachLane { directory.lanes[Int($0)].pointee.record = -1 }
     for index in 0..<table.count {
       let record = table.records[index].pointee

@@ -5,6 +5,8 @@
 /// A handle: copies name the same memory, which its owner frees.
 struct ChunkedTable<Element: BitwiseCopyable> {
   private let chunks: UnsafeMutablePointer<UnsafeMutablePointer<Element>?>
+  /// How many items are usable.
+  private let reached: UnsafeMutablePointer<Int>
   private let chunkCount: Int
   private let perItem: Int
   private let capacity: Int
@@ -15,6 +17,8 @@ struct ChunkedTable<Element: BitwiseCopyable> {
     self.capacity = capacity
     chunks = .allocate(capacity: max(1, chunkCount))
     chunks.initialize(repeating: nil, count: max(1, chunkCount))
+    reached = .allocate(capacity: 1)
+    reached.initialize(to: 0)
   }
 
   /// The item's first element. Precondition, unchecked: `reach` has been called for it.
@@ -23,23 +27,35 @@ struct ChunkedTable<Element: BitwiseCopyable> {
     chunks[index &>> 10].unsafelyUnwrapped + (index & 1_023) &* perItem
   }
 
-  /// Makes the item usable; new ones hold `element` throughout.
+  /// Makes the item usable, and those before it; new ones hold `element` throughout.
   @inline(__always)
   func reach(_ index: Int, filling element: Element) {
-    if chunks[index &>> 10] == nil { addChunk(index &>> 10, element) }
+    if index >= reached.pointee { extend(through: index, element) }
   }
 
+  /// Whole nodes of a tree at a time: what is not used is not touched.
   @inline(never)
-  private func addChunk(_ index: Int, _ element: Element) {
-    precondition(index < chunkCount, "the table is bounded")
+  private func extend(through index: Int, _ element: Element) {
+    precondition(index &>> 10 < chunkCount, "the table is bounded")
+    var next = reached.pointee
+    let end = (index | 15) + 1
+    while next < end {
+      if next & 1_023 == 0 { addChunk(next &>> 10) }
+      let count = min(end, (next | 1_023) + 1) - next
+      self[next].initialize(repeating: element, count: count * perItem)
+      next += count
+    }
+    reached.pointee = end
+  }
+
+  private func addChunk(_ index: Int) {
     // A small table is no larger than it needs to be, but for whole nodes of a tree.
     let items = min(1_024, (capacity - index * 1_024 + 15) & ~15)
-    let chunk = UnsafeMutablePointer<Element>.allocate(capacity: items * perItem)
-    chunk.initialize(repeating: element, count: items * perItem)
-    chunks[index] = chunk
+    chunks[index] = .allocate(capacity: items * perItem)
   }
 
   func deallocate() {
+    reached.deallocate()
     for index in 0..<chunkCount { chunks[index]?.deallocate() }
     chunks.deallocate()
   }

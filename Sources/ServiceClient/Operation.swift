@@ -2,6 +2,7 @@
 
 import Hashing
 import PBFT
+import Wire
 
 /// How an operation ended.
 public enum Outcome: UInt8, Sendable {
@@ -60,22 +61,42 @@ struct ReplyFingerprint: Equatable {
       value = .sha256(content)
     }
   }
+
+  /// The fingerprint of the hash that the other replicas send in place of `content`.
+  init(hashOf content: UnsafeRawBufferPointer?, by hash: ReplyHash) {
+    let content = content ?? UnsafeRawBufferPointer(start: nil, count: 0)
+    self = withUnsafeTemporaryAllocation(byteCount: hash.byteCount, alignment: 8) { bytes in
+      hash.write(hashOf: content, into: bytes)
+      return ReplyFingerprint(UnsafeRawBufferPointer(bytes))
+    }
+  }
 }
 
 /// State of one operation slot.
 struct Operation {
-  /// The frame as first sent; a resend repeats these bytes.
+  /// The frame as last made; a resend repeats these bytes.
   var frame: UnsafeMutableRawPointer?
   var frameCapacity: Int32 = 0
   var frameCount: Int32 = 0
   var isActive = false
+  /// Sent to all replicas already, and not to the primary alone.
+  var isSpread = false
+  /// Ordered, and sent under a membership older than the present one: whether it was executed is not yet known.
+  var isUnsettled = false
+  /// Waits for its session to go on under a new value; nothing of it is under way.
+  var isParked = false
+  /// Replies are kept as they are and compared by the application.
+  var isCompared = false
   var kind: UInt8 = 0
   var session: Int32 = 0
   var sessionValue: Int32 = 0
   var sequence: Int32 = 0
   var operationID: Int32 = 0
-  /// How many equal replies decide.
+  /// The membership it was sent under.
+  var membershipID: Int32 = 0
+  /// How many equal replies decide, and how many answers "your view is old" prove that it was not executed.
   var needed: Int32 = 0
+  var weakNeeded: Int32 = 0
   var intended: Int64 = 0
   var sent: Int64 = 0
   var deadline: Int64 = 0
@@ -84,6 +105,30 @@ struct Operation {
   var answered: UInt64 = 0
   var matching: UInt64 = 0
   var first = ReplyFingerprint()
+  /// Replicas that said "your view is old".
+  var outdated: UInt64 = 0
+  /// The next parked operation of the session.
+  var nextParked: Int32 = -1
+  /// Hashed requests: the position that sends the whole reply (-1 = none), and those that have been asked for it.
+  var replyServer: Int32 = -1
+  var asked: UInt64 = 0
+  /// The whole reply of a hashed request, once it is here, with the fingerprint of its hash.
+  var whole: UnsafeMutableRawPointer?
+  var wholeCapacity: Int32 = 0
+  var wholeCount: Int32 = -1
+  var wholeFingerprint = ReplyFingerprint()
+
+  /// Whether one replica sends the reply and the others its hash.
+  @inline(__always)
+  var isHashed: Bool {
+    kind == ClientMessageKind.orderedHashed.rawValue || kind == ClientMessageKind.unorderedHashed.rawValue
+  }
+
+  /// Whether it takes part in the session's order.
+  @inline(__always)
+  var isOrdered: Bool {
+    kind != ClientMessageKind.unordered.rawValue && kind != ClientMessageKind.unorderedHashed.rawValue
+  }
 }
 
 /// A set of answers other than the first one that came.

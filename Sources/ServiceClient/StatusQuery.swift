@@ -14,20 +14,30 @@ public final class StatusQuery: LinkOwner, @unchecked Sendable {
   }
 
   private let endpoint: Endpoint
+  private let dialect: ClientDialect
+  private let sealedFor: ReplicaID?
   private let promise: EventLoopPromise<StatusReport>
   private var isAnswered = false
   private var link: Link?
 
-  private init(_ endpoint: Endpoint, loop: any EventLoop) {
+  private init(_ endpoint: Endpoint, dialect: ClientDialect, sealedFor: ReplicaID?, loop: any EventLoop) {
     self.endpoint = endpoint
+    self.dialect = dialect
+    self.sealedFor = sealedFor
     promise = loop.makePromise()
   }
 
   /// Asks the replica at `endpoint`; fails after `timeout`.
+  ///
+  /// - Parameters:
+  ///   - dialect: of the replica's clients.
+  ///   - sealedFor: the replica's id, where its clients' frames have MACs (v1.2); nil where they have none.
   public static func ask(
-    _ endpoint: Endpoint, on loop: any EventLoop, timeout: TimeAmount = .seconds(5)
+    _ endpoint: Endpoint, on loop: any EventLoop, dialect: ClientDialect = .master,
+    sealedFor: ReplicaID? = nil,
+    timeout: TimeAmount = .seconds(5)
   ) -> EventLoopFuture<StatusReport> {
-    let query = StatusQuery(endpoint, loop: loop)
+    let query = StatusQuery(endpoint, dialect: dialect, sealedFor: sealedFor, loop: loop)
     let opening = endpoint.connect(on: loop, owner: query, timeout: timeout)
     opening.whenComplete { result in
       switch result {
@@ -46,11 +56,17 @@ public final class StatusQuery: LinkOwner, @unchecked Sendable {
 
   private func send(on link: Link) {
     self.link = link
-    let capacity = ClientFrame.byteCount(content: 0, signature: 0)
+    let useMACs = sealedFor != nil
+    let capacity = ClientFrame.byteCount(content: 0, signature: 0, dialect: dialect, useMACs: useMACs)
     let header = ClientFrameHeader(
       sender: 0, membershipID: 0, kind: ClientMessageKind.askStatus.rawValue, session: 0, sequence: 0,
       operationID: 0)
-    link.commit(ClientFrame.encode(into: link.reserve(capacity), header: header, content: nil))
+    let room = link.reserve(capacity)
+    ClientFrame.encode(into: room, header: header, content: nil, dialect: dialect, useMACs: useMACs)
+    if let sealedFor {
+      ChannelKeys12(capacity: 1).seal(room, client: header.sender, replica: sealedFor.rawValue)
+    }
+    link.commit(capacity)
     link.flush()
   }
 
@@ -62,7 +78,7 @@ public final class StatusQuery: LinkOwner, @unchecked Sendable {
   }
 
   public func link(_ link: Link, received bytes: UnsafeRawBufferPointer) -> Int {
-    switch ClientFrame.decode(bytes, maximumLength: 16 << 20) {
+    switch ClientFrame.decode(bytes, maximumLength: 16 << 20, dialect: dialect, useMACs: sealedFor != nil) {
     case .incomplete:
       return 0
     case .frame(let frame, let byteCount):

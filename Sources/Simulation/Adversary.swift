@@ -1,11 +1,13 @@
-// An adversary that owns a real replica: it lets the replica run and changes, withholds, delays, repeats and forges
-// what it sends. It can do what a Byzantine replica can: everything with its own votes and seals, nothing with others'.
+// An adversary that owns a real replica: it lets the replica run and changes, withholds, delays, repeats and
+// forges what it sends. It can do what a Byzantine replica can: everything with its own votes and seals,
+// nothing with others'.
 
 import Hashing
 import PBFT
 import Replication
 
-/// The second batch an equivocating primary proposed under a number: known to all adversaries, who support it.
+/// The second batch an equivocating primary proposed under a number: known to all adversaries, who support
+/// it.
 struct Equivocation: BitwiseCopyable {
   var view: View
   var sequence: SequenceNumber
@@ -159,14 +161,9 @@ final class Adversary {
     let made = copy(list, cluster)
     switch chance.below(4) {
     case 0:
-      // A request that its client never made.
-      let source = cluster.requests[cluster.lists[list].first?.request ?? 0]
-      let content: [UInt8] = [6, 6, 6]
-      let request = content.withUnsafeBytes {
-        cluster.requests.make(
-          client: source.client, session: source.session, sequence: source.sequence &+ 1, kind: .ordered,
-          membershipID: source.membershipID, operation: source.operation, authorised: 0, content: $0)
-      }
+      // Before any client has asked there is nothing to invent another from.
+      guard cluster.requests.count > 0 else { return made }
+      let request = invent(after: cluster.lists[list].first?.request ?? 0, cluster)
       cluster.lists.append(TaggedRequest(request: request, tags: .max), to: made)
     case 1:
       let count = cluster.lists[made].count
@@ -182,6 +179,22 @@ final class Adversary {
     }
     return made
   }
+
+  /// A request that its client never made: as the one after this, or of a client that does not exist.
+  func invent(after request: Int32, _ cluster: SimulatedCluster) -> Int32 {
+    let source = cluster.requests[request]
+    let isOfNobody = chance.happens(512)
+    let content: [UInt8] = [6, 6, 6]
+    return content.withUnsafeBytes {
+      cluster.requests.make(
+        client: isOfNobody ? Self.nobody : source.client, session: source.session,
+        sequence: isOfNobody ? 0 : source.sequence &+ 1, kind: .ordered, membershipID: source.membershipID,
+        operation: source.operation, authorised: 0, content: $0)
+    }
+  }
+
+  /// No client has this id.
+  private static let nobody: Int32 = 77
 
   // MARK: Votes
 
@@ -255,11 +268,18 @@ final class Adversary {
     cluster.release(packet)
   }
 
+  /// Where in a state the digest chain and the number of requests executed are.
+  private static let historyBytes = 12...51
+
   private func sendWrongState(_ original: Packet, _ cluster: SimulatedCluster) {
     var packet = original
     var bytes = cluster.blobs[original.payload]
-    switch chance.below(6) {
+    switch chance.below(7) {
     case 0: return
+    case 6 where packet.words.1 == 0 && bytes.count >= Self.historyBytes.upperBound:
+      // A state that can be read, of another history: digest chain and requests executed say so, the table
+      // does not.
+      bytes[chance.within(Self.historyBytes)] ^= 1 << UInt8(chance.below(8))
     case 1 where !bytes.isEmpty: bytes[chance.below(bytes.count)] ^= 1 << UInt8(chance.below(8))
     case 2: packet.next = packet.words.1
     case 3: packet.next = packet.words.1 &+ 1

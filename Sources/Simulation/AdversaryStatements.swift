@@ -152,6 +152,8 @@ extension Adversary {
         chance.happens(512)
         ? .prepare(Prepare(view: status.view, sequence: next, digest: digest))
         : .commit(Commit(view: status.view, sequence: next, digest: digest))
+    } else if roles.contains(.forgingBatches), cluster.requests.count > 0 {
+      return passOn(invent(after: Int32(chance.below(cluster.requests.count)), cluster), host, cluster)
     } else if roles.contains(.lyingStatus) {
       message = .executed(Executed(sequence: next, digest: digest))
     } else if roles.contains(.corruptTransfer), chance.happens(512) {
@@ -171,6 +173,16 @@ extension Adversary {
       var packet = Packet(.message, from: Int32(host.index), to: destination)
       packet.membershipID = status.membershipID
       packet.message = message
+      cluster.transmit(packet, afterNanoseconds: 0)
+    }
+  }
+
+  /// Passes on a request as if its client waited.
+  private func passOn(_ request: Int32, _ host: SimulatedHost, _ cluster: SimulatedCluster) {
+    forEachOther(host, cluster) { destination in
+      var packet = Packet(.forward, from: Int32(host.index), to: destination)
+      packet.membershipID = host.replica.membership.id
+      packet.words = (UInt64(request), .max)
       cluster.transmit(packet, afterNanoseconds: 0)
     }
   }

@@ -7,70 +7,70 @@ import Replication
 extension SimulatedCluster {
   /// Runs everything the last event has decided, and what answering it decides.
   @inline(__always)
-  func runEffects(_ host: SimulatedHost) {
-    if !host.replica.effects.isEmpty { runAllEffects(host) }
+  func runEffects(_ host: SimulatedHost, _ process: SimulatedProcess) {
+    if !process.replica.effects.isEmpty { runAllEffects(host, process) }
   }
 
   @inline(never)
-  private func runAllEffects(_ host: SimulatedHost) {
-    let replica = host.replica!
+  private func runAllEffects(_ host: SimulatedHost, _ process: SimulatedProcess) {
+    let replica = process.replica
     while !replica.effects.isEmpty {
-      for effect in replica.effects { run(effect, host) }
+      for effect in replica.effects { run(effect, host, replica) }
       replica.effectsDone()
       guard !host.signatures.isEmpty else { return }
       for index in host.signatures.indices {
         let (handle, signature) = host.signatures[index]
-        host.manager.inject(.signed(handle, signature))
+        replica.processEvent(.signed(handle, signature))
       }
       host.signatures.removeAll(keepingCapacity: true)
     }
   }
 
-  private func run(_ effect: Replica.Effect, _ host: SimulatedHost) {
+  private func run(_ effect: Replica.Effect, _ host: SimulatedHost, _ replica: Replica) {
     if host.isCrashing { return }
     switch effect {
-    case .broadcast(let message): append(message, to: -1, host)
-    case .send(let message, let replica): forEachHost(of: replica) { append(message, to: $0, host) }
+    case .broadcast(let message): append(message, to: -1, host, replica)
+    case .send(let message, let id): forEachHost(of: id) { append(message, to: $0, host, replica) }
     case .sign(let handle):
-      let seal = StatementSeals.seal(host.replica.statement(handle).statement, by: host.id)
+      let seal = StatementSeals.seal(replica.statement(handle).statement, by: host.id)
       host.signatures.append((handle, seal))
-    case .sendBatch(let batch, let digest, let replica):
-      guard !host.replica.requests(of: batch).isEmpty else { return }
-      let list = gather(batch, host)
-      var packet = packet(.batch, host)
+    case .sendBatch(let batch, let digest, let id):
+      guard !replica.requests(of: batch).isEmpty else { return }
+      let list = gather(batch, replica)
+      var packet = packet(.batch, host, replica)
       packet.payload = list
       packet.digest = digest
-      forEachHost(of: replica) { leave(packet, to: $0, host) }
+      forEachHost(of: id) { leave(packet, to: $0, host) }
       lists.release(list)
-    case .sendState(let excerpt, let replica):
-      let blob = blobs.add(Array(host.replica.stateBytes(excerpt)))
-      var packet = packet(.statePart, host)
+    case .sendState(let excerpt, let id):
+      let blob = blobs.add(Array(replica.stateBytes(excerpt)))
+      var packet = packet(.statePart, host, replica)
       packet.payload = blob
       packet.digest = excerpt.checkpoint.digest
       packet.words = (excerpt.checkpoint.sequence.rawValue, excerpt.position)
       packet.next = excerpt.next
-      forEachHost(of: replica) { leave(packet, to: $0, host) }
+      forEachHost(of: id) { leave(packet, to: $0, host) }
       blobs.release(blob)
-    case .persist(let offset, let count): write(host.replica.durableBytes(offset: offset, count: count), host)
+    case .persist(let offset, let count): write(replica.durableBytes(offset: offset, count: count), host)
     case .rotate(let segment): host.disk.beginSegment(segment)
-    case .reply(let reply): answer(reply, host)
+    case .reply(let reply): answer(reply, host, replica)
     case .forward(let slot):
-      guard let tagged = tagged(host.replica.data(of: slot), host.replica.authenticator(of: slot)) else {
+      guard let tagged = tagged(replica.data(of: slot), replica.authenticator(of: slot)) else {
         return
       }
-      var packet = packet(.forward, host)
+      var packet = packet(.forward, host, replica)
       packet.words = (UInt64(tagged.request), tagged.tags)
       leave(packet, to: -1, host)
     case .executed(let sequence, let view, let count):
       trace.note(
         .execute, at: now, Int32(host.index), sequence.rawValue, view.rawValue ^ UInt64(count) &<< 32,
         "\(host.name)|n\(sequence.rawValue) v\(view.rawValue) requests=\(count)")
-    default: observe(effect, host)
+    default: observe(effect, host, replica)
     }
   }
 
   /// Effects that only say something.
-  private func observe(_ effect: Replica.Effect, _ host: SimulatedHost) {
+  private func observe(_ effect: Replica.Effect, _ host: SimulatedHost, _ replica: Replica) {
     let index = Int32(host.index)
     switch effect {
     case .stable(let sequence):
@@ -105,7 +105,7 @@ extension SimulatedCluster {
       reconfigureNext()
       trace.note(
         .membership, at: now, index, UInt64(UInt32(bitPattern: id)), 0,
-        "\(host.name)|membership=\(id) replicas=\(host.replica.membership.replicas.map(\.rawValue))")
+        "\(host.name)|membership=\(id) replicas=\(replica.membership.replicas.map(\.rawValue))")
     case .clientRefused(let id): refused(id, by: host)
     default: break
     }
@@ -114,20 +114,22 @@ extension SimulatedCluster {
   // MARK: Packets
 
   @inline(__always)
-  private func packet(_ kind: PacketKind, _ host: SimulatedHost) -> Packet {
+  private func packet(_ kind: PacketKind, _ host: SimulatedHost, _ replica: Replica) -> Packet {
     var packet = Packet(kind, from: Int32(truncatingIfNeeded: host.index), to: -1)
-    packet.membershipID = host.replica.membership.id
+    packet.membershipID = replica.membership.id
     return packet
   }
 
-  private func forEachHost(of replica: ReplicaID, _ body: (Int) -> Void) {
-    body(Int(replica.rawValue))
-    if let position = plan.twinOf, position == Int(replica.rawValue) { body(plan.replicas) }
+  private func forEachHost(of id: ReplicaID, _ body: (Int) -> Void) {
+    body(Int(id.rawValue))
+    if let position = plan.twinOf, position == Int(id.rawValue) { body(plan.replicas) }
   }
 
   /// Sends a message to one host, or with -1 to all.
-  private func append(_ message: Message, to destination: Int, _ host: SimulatedHost) {
-    var packet = packet(.message, host)
+  private func append(
+    _ message: Message, to destination: Int, _ host: SimulatedHost, _ replica: Replica
+  ) {
+    var packet = packet(.message, host, replica)
     packet.message = message
     switch message {
     case .prePrepare(let prePrepare):
@@ -135,11 +137,11 @@ extension SimulatedCluster {
       sent.batch = .none
       packet.kind = .prePrepare
       packet.message = .prePrepare(sent)
-      packet.payload = gather(prePrepare.batch, host)
+      packet.payload = gather(prePrepare.batch, replica)
       leave(packet, to: destination, host)
       lists.release(packet.payload)
     case .viewChange(let handle), .newView(let handle):
-      packet.payload = statements.add(host.replica.statement(handle))
+      packet.payload = statements.add(replica.statement(handle))
       leave(packet, to: destination, host)
       statements.release(packet.payload)
     default: leave(packet, to: destination, host)
@@ -147,10 +149,10 @@ extension SimulatedCluster {
   }
 
   /// The requests of a batch as a list with one reference.
-  private func gather(_ batch: BatchHandle, _ host: SimulatedHost) -> Int32 {
+  private func gather(_ batch: BatchHandle, _ replica: Replica) -> Int32 {
     let list = lists.make()
-    for slot in host.replica.requests(of: batch) {
-      if let tagged = tagged(host.replica.data(of: slot), host.replica.authenticator(of: slot)) {
+    for slot in replica.requests(of: batch) {
+      if let tagged = tagged(replica.data(of: slot), replica.authenticator(of: slot)) {
         lists.append(tagged, to: list)
       }
     }
@@ -181,12 +183,12 @@ extension SimulatedCluster {
     host.outbox.append(Departure(packet: packet, isBroadcast: destination < 0))
   }
 
-  private func answer(_ reply: Reply, _ host: SimulatedHost) {
-    let content = host.replica.replyContent(reply)
+  private func answer(_ reply: Reply, _ host: SimulatedHost, _ replica: Replica) {
+    let content = replica.replyContent(reply)
     var packet = Packet(.reply, from: Int32(host.index), to: 0)
     packet.next = UInt64(UInt32(bitPattern: reply.operationID))
     packet.membershipID = reply.membershipID
-    packet.byteCount = Int32(content.count)
+    packet.byteCount = Int16(content.count)
     if content.count >= 16 { packet.words = content.loadUnaligned(as: (UInt64, UInt64).self) }
     check(reply, packet, host)
     if reply.connections.0 != .none {
@@ -229,9 +231,12 @@ extension SimulatedCluster {
 
   /// Everything queued leaves, past the adversary if there is one.
   func send(_ departures: inout ContiguousArray<Departure>, _ host: SimulatedHost) {
+    if departures.isEmpty { return }
     for index in departures.indices {
       let departure = departures[index]
-      if departure.isBroadcast {
+      if departure.isBroadcast, host.adversary == nil {
+        transmitToOthers(departure.packet, host)
+      } else if departure.isBroadcast {
         for other in 0..<hostCount where other != host.index && hosts[other].id != host.id {
           var packet = departure.packet
           packet.to = Int32(truncatingIfNeeded: other)
@@ -258,23 +263,46 @@ extension SimulatedCluster {
   func transmit(_ packet: Packet, afterNanoseconds delay: Int64) {
     if packet.kind == .reply {
       let arrival = network.clientPassage(at: now + delay, &chance)
-      if arrival >= 0 { heap.push(.deliver, at: arrival, subject: packets.add(packet)) }
+      if arrival >= 0 {
+        heap.push(
+          .deliver, at: arrival, subject: packets.add(packet), detail: UInt32(bitPattern: packet.to))
+      }
       return
     }
     guard hosts[Int(packet.to)].wasStarted else { return }
+    var place: Int32 = -1
+    transmit(packet, to: packet.to, afterNanoseconds: delay, sharing: &place)
+  }
+
+  /// To every other replica, as one packet.
+  private func transmitToOthers(_ packet: Packet, _ host: SimulatedHost) {
+    var place: Int32 = -1
+    for other in 0..<hostCount
+    where other != host.index && hosts[other].wasStarted && hosts[other].id != host.id {
+      transmit(packet, to: Int32(truncatingIfNeeded: other), afterNanoseconds: 0, sharing: &place)
+    }
+  }
+
+  @inline(__always)
+  private func transmit(
+    _ packet: Packet, to destination: Int32, afterNanoseconds delay: Int64, sharing place: inout Int32
+  ) {
     hosts[Int(packet.from)].sent += 1
     messages &+= 1
-    let passage = network.passage(from: packet.from, to: packet.to, at: now &+ delay, &chance)
+    let passage = network.passage(from: packet.from, to: destination, at: now &+ delay, &chance)
     guard passage.first >= 0 else {
       return trace.note(
-        .lose, at: now, packet.to, packet.message.fingerprint, UInt64(UInt32(bitPattern: packet.from)),
-        "\(hosts[Int(packet.to)].name)|\(describe(packet)) from \(hosts[Int(packet.from)].name)")
+        .lose, at: now, destination, packet.message.fingerprint, UInt64(UInt32(bitPattern: packet.from)),
+        "\(hosts[Int(destination)].name)|\(describe(packet)) from \(hosts[Int(packet.from)].name)")
     }
     retain(packet)
-    heap.push(.deliver, at: passage.first, subject: packets.add(packet))
+    let detail = UInt32(bitPattern: destination)
+    heap.push(
+      .deliver, at: passage.first, subject: packets.add(packet, sharing: &place), detail: detail)
     if passage.second >= 0 {
       retain(packet)
-      heap.push(.deliver, at: passage.second, subject: packets.add(packet))
+      heap.push(
+        .deliver, at: passage.second, subject: packets.add(packet, sharing: &place), detail: detail)
     }
   }
 }

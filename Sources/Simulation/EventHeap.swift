@@ -3,7 +3,7 @@
 
 /// What is due at an instant of virtual time.
 enum DueKind: UInt8 {
-  /// `subject`: the packet.
+  /// `subject`: the packet; `detail`: the host it arrives at, or the client.
   case deliver
   /// `subject`: the host whose earliest deadline has come.
   case timer
@@ -27,15 +27,35 @@ enum DueKind: UInt8 {
 
 struct DueEvent: BitwiseCopyable {
   /// Nanoseconds of virtual time.
-  var time: Int64
-  var order: UInt32
-  var subject: Int32
-  var detail: UInt32
-  var kind: DueKind
+  let time: Int64
+  /// The order in the upper half, which no two events share; the subject in the lower.
+  private let place: UInt64
+  /// The kind in the lowest byte, the detail above it.
+  private let rest: UInt64
+
+  @inline(__always)
+  init(time: Int64, order: UInt32, subject: Int32, detail: UInt32, kind: DueKind) {
+    self.time = time
+    place = UInt64(order) &<< 32 | UInt64(UInt32(bitPattern: subject))
+    rest = UInt64(detail) &<< 8 | UInt64(kind.rawValue)
+  }
+
+  @inline(__always)
+  var subject: Int32 { Int32(truncatingIfNeeded: place) }
+
+  @inline(__always)
+  var detail: UInt32 { UInt32(truncatingIfNeeded: rest &>> 8) }
+
+  @inline(__always)
+  var kind: DueKind { DueKind(rawValue: UInt8(truncatingIfNeeded: rest)).unsafelyUnwrapped }
+
+  /// Time, then order: one number, so that comparing takes no branch. No time is negative.
+  @inline(__always)
+  private var key: UInt128 { UInt128(truncatingIfNeeded: time) &<< 64 | UInt128(truncatingIfNeeded: place) }
 
   @inline(__always)
   static func isBefore(_ left: DueEvent, _ right: DueEvent) -> Bool {
-    left.time != right.time ? left.time < right.time : left.order < right.order
+    left.key < right.key
   }
 }
 
@@ -87,15 +107,24 @@ final class EventHeap {
     count &-= 1
     guard count > 0 else { return first }
     let last = items[count]
+    // The hole goes down to a leaf along the earlier children, then the last one, which mostly belongs there, goes up.
     var hole = 0
-    while true {
-      var child = hole &* 2 &+ 1
-      guard child < count else { break }
-      let right = child &+ 1
-      if right < count, DueEvent.isBefore(items[right], items[child]) { child = right }
-      guard DueEvent.isBefore(items[child], last) else { break }
+    var child = 1
+    while child &+ 1 < count {
+      child &+= DueEvent.isBefore(items[child &+ 1], items[child]) ? 1 : 0
       items[hole] = items[child]
       hole = child
+      child = hole &* 2 &+ 1
+    }
+    if child < count {
+      items[hole] = items[child]
+      hole = child
+    }
+    while hole > 0 {
+      let parent = (hole &- 1) &>> 1
+      guard DueEvent.isBefore(last, items[parent]) else { break }
+      items[hole] = items[parent]
+      hole = parent
     }
     items[hole] = last
     return first

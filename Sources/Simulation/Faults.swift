@@ -33,7 +33,7 @@ extension SimulatedCluster {
     case .jumpClock(let host, let nanoseconds):
       hosts[host].clockOffset += nanoseconds
       note(host, 6, "clock of r\(host) jumps by \(nanoseconds / 1_000) us")
-      if hosts[host].isUp { endTurn(hosts[host]) }
+      if let process = hosts[host].process { endTurn(hosts[host], process) }
     case .fillDisk(let host, let isFull):
       hosts[host].disk.isFull = isFull
       note(host, isFull ? 7 : 8, "disk of r\(host) \(isFull ? "full" : "has room")")
@@ -58,7 +58,7 @@ extension SimulatedCluster {
     host.isUp = false
     host.crashes += 1
     host.writesUntilCrash = 0
-    host.endProcess()
+    host.process = nil
     host.forgetProcess()
   }
 
@@ -102,8 +102,15 @@ extension SimulatedCluster {
     for replica in planned.replicas where !hosts[Int(replica.rawValue)].wasStarted {
       boot(hosts[Int(replica.rawValue)], as: replica, in: planned)
     }
-    let change = MembershipChange(id: planned.id, faults: planned.faults, replicas: planned.replicas)
     let client = administratorClient
+    let present = memberships[step]
+    let change = ReconfigureRequest(
+      sender: Self.administrator,
+      adding: planned.replicas.filter { present.position(of: $0) == nil }.map {
+        MemberAddress(replica: $0, host: "replica\($0.rawValue)", clientPort: 1, replicaPort: 2)!
+      },
+      removing: present.replicas.filter { planned.position(of: $0) == nil }, faults: planned.faults,
+      membership: present.id)
     clients[client].membershipID = Int32(step)
     let operation = ledger.begin(
       client: Int32(client), session: 1, sequence: clients[client].nextSequence, isByzantine: true)

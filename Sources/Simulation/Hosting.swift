@@ -35,13 +35,14 @@ extension SimulatedCluster {
     let manager = EventManager<Replica>(queueCapacity: 16, timers: timers)
     manager.setReceiver(replica)
     manager.start()
-    host.beginProcess(replica, manager, timers)
+    let process = SimulatedProcess(replica, manager, timers)
+    host.process = process
     let mustRecover = restore(host) || recovering
     host.isRecovering = mustRecover
     host.lastExecuted = replica.lastLink.sequence.rawValue
-    begin(host)
-    inject(.start(recovering: mustRecover), host)
-    endTurn(host)
+    begin(host, process)
+    inject(.start(recovering: mustRecover), host, process)
+    endTurn(host, process)
   }
 
   /// Reads the disk back into a replica that has not started. Returns whether it must start as recovering.
@@ -63,41 +64,41 @@ extension SimulatedCluster {
   // MARK: Turns
 
   @inline(__always)
-  func begin(_ host: SimulatedHost) {
+  func begin(_ host: SimulatedHost, _ process: SimulatedProcess) {
     let local = host.localTime(now)
-    host.timers.advance(to: local)
+    process.timers.advance(to: local)
     // Most arrivals find no timer expired, and nothing is ever queued: then a turn delivers nothing.
-    guard host.timers.hasFired else { return }
-    host.manager.runTurn(at: local)
-    runEffects(host)
+    guard process.timers.hasFired else { return }
+    process.manager.runTurn(at: local)
+    runEffects(host, process)
   }
 
   @inline(__always)
-  func inject(_ event: Replica.Event, _ host: SimulatedHost) {
-    host.manager.inject(event)
-    runEffects(host)
+  func inject(_ event: Replica.Event, _ host: SimulatedHost, _ process: SimulatedProcess) {
+    // As the manager injects it: a replica never returns another event.
+    process.replica.processEvent(event)
+    runEffects(host, process)
   }
 
   /// After an arrival: the turn ends now or a little later, with what else has come by then.
   @inline(__always)
-  func closeTurn(_ host: SimulatedHost) {
-    guard turnNanoseconds > 0, !host.isCrashing else { return endTurn(host, hasBegun: true) }
+  func closeTurn(_ host: SimulatedHost, _ process: SimulatedProcess) {
+    guard turnNanoseconds > 0, !host.isCrashing else { return endTurn(host, process, hasBegun: true) }
     guard !host.isTurnOpen else { return }
     host.isTurnOpen = true
     heap.push(.turnEnd, at: now &+ turnNanoseconds, subject: Int32(truncatingIfNeeded: host.index))
   }
 
-  func endTurn(_ host: SimulatedHost, hasBegun: Bool = false) {
-    guard host.isUp else { return }
+  func endTurn(_ host: SimulatedHost, _ process: SimulatedProcess, hasBegun: Bool = false) {
     host.isTurnOpen = false
     if !host.isCrashing {
-      if !hasBegun { begin(host) }
-      inject(.endOfTurn, host)
+      if !hasBegun { begin(host, process) }
+      inject(.endOfTurn, host, process)
     }
     if host.isCrashing { return crash(host, host.crashLoss) }
     depart(host)
-    arm(host)
-    observe(host)
+    arm(host, process)
+    observe(host, process)
   }
 
   /// What the turn has to say leaves, or waits for the disk.
@@ -133,8 +134,12 @@ extension SimulatedCluster {
   }
 
   /// One timer event for the earliest deadline.
-  private func arm(_ host: SimulatedHost) {
-    guard let deadline = host.timers.earliestDeadline else { return }
+  private func arm(_ host: SimulatedHost, _ process: SimulatedProcess) {
+    // Mostly nothing is due before what the host waits for already. A clock that drifts is rounded by its drift at most,
+    // which is below 64.
+    let bound = host.globalTime(process.timers.noExpiryBefore, now: now) &- 64
+    guard process.timers.hasFired || bound < host.armedAt else { return }
+    guard let deadline = process.timers.earliestDeadline else { return }
     let due = max(host.globalTime(deadline, now: now), host.pausedUntil)
     guard due < host.armedAt else { return }
     host.armedAt = due
@@ -144,15 +149,20 @@ extension SimulatedCluster {
   func timerDue(_ host: SimulatedHost, _ time: Int64) {
     guard host.isUp, host.armedAt == time else { return }
     host.armedAt = .max
-    guard let deadline = host.timers.earliestDeadline else { return }
-    if now < host.pausedUntil || deadline > host.localTime(now) { return arm(host) }
-    endTurn(host)
+    host.withProcess { timerDue(host, $0) }
+  }
+
+  @inline(__always)
+  private func timerDue(_ host: SimulatedHost, _ process: SimulatedProcess) {
+    guard let deadline = process.timers.earliestDeadline else { return }
+    if now < host.pausedUntil || deadline > host.localTime(now) { return arm(host, process) }
+    endTurn(host, process)
   }
 
   /// The checkers' look at what the turn has done.
   @inline(__always)
-  private func observe(_ host: SimulatedHost) {
-    let link = host.replica.lastLink
+  private func observe(_ host: SimulatedHost, _ process: SimulatedProcess) {
+    let link = process.replica.lastLink
     guard link.sequence.rawValue != host.lastExecuted else { return }
     host.lastExecuted = link.sequence.rawValue
     guard host.isCorrect, plan.twinOf != Int(host.id.rawValue) else { return }
@@ -161,7 +171,7 @@ extension SimulatedCluster {
 
   func checkBounds() {
     let host = hosts[(events &>> 8) % max(1, plan.hosts)]
-    guard host.isUp, let replica = host.replica else { return }
+    guard let replica = host.process?.replica else { return }
     let status = replica.status
     let configuration = plan.configuration
     if status.storedRequests > configuration.maximumStoredRequests * 9 / 8
@@ -179,20 +189,32 @@ extension SimulatedCluster {
 
   // MARK: Arrivals
 
-  func deliver(_ index: Int32) {
-    let packet = packets.take(index)
+  func deliver(_ index: Int32, to destination: UInt32) {
+    var packet = packets.take(index)
     if packet.kind == .reply { return receiveAnswer(packet) }
-    let host = hosts[Int(packet.to)]
+    packet.to = Int32(bitPattern: destination)
+    withHost(packet.to) { deliver(packet, to: $0) }
+  }
+
+  @inline(__always)
+  private func deliver(_ packet: Packet, to host: SimulatedHost) {
     guard host.isUp else { return release(packet) }
     if host.pausedUntil > now {
-      heap.push(.deliver, at: host.pausedUntil + Int64(events & 1_023), subject: packets.add(packet))
+      heap.push(
+        .deliver, at: host.pausedUntil + Int64(events & 1_023), subject: packets.add(packet),
+        detail: UInt32(bitPattern: packet.to))
       return
     }
+    host.withProcess { deliver(packet, to: host, $0) }
+  }
+
+  @inline(__always)
+  private func deliver(_ packet: Packet, to host: SimulatedHost, _ process: SimulatedProcess) {
     if let adversary = host.adversary, adversary.ignores(packet, self) { return release(packet) }
-    begin(host)
-    if !host.isCrashing { hand(packet, to: host) }
+    begin(host, process)
+    if !host.isCrashing { hand(packet, to: host, process) }
     release(packet)
-    closeTurn(host)
+    closeTurn(host, process)
   }
 
   func release(_ packet: Packet) {
@@ -205,49 +227,54 @@ extension SimulatedCluster {
     }
   }
 
-  private func hand(_ packet: Packet, to host: SimulatedHost) {
+  private func hand(_ packet: Packet, to host: SimulatedHost, _ process: SimulatedProcess) {
+    let replica = process.replica
     if packet.kind == .request {
       return accept(
         TaggedRequest(request: Int32(packet.words.0), tags: packet.words.1),
-        ConnectionID(rawValue: UInt32(bitPattern: packet.from)), host)
+        ConnectionID(rawValue: UInt32(bitPattern: packet.from)), host, process)
     }
     let sender = hosts[Int(packet.from)].id
     traceDelivery(packet, host)
-    if packet.membershipID != host.replica.membership.id, !passesMemberships(packet) {
-      return inject(.otherMembership(packet.membershipID, from: sender), host)
+    if packet.membershipID != replica.membership.id, !passesMemberships(packet) {
+      return inject(.otherMembership(packet.membershipID, from: sender), host, process)
     }
     switch packet.kind {
     case .request, .reply: break
     case .forward:
-      accept(TaggedRequest(request: Int32(packet.words.0), tags: packet.words.1), .none, host)
-    case .prePrepare: acceptBatch(packet, sender, host)
+      accept(
+        TaggedRequest(request: Int32(packet.words.0), tags: packet.words.1), .none, forwarder: sender, host,
+        process)
+    case .prePrepare: acceptBatch(packet, sender, host, process)
     case .batch:
-      host.replica.beginBatch(fetched: true)
-      for request in lists[packet.payload] where !append(request, host) {
-        host.replica.abandonBatch()
-        return inject(.invalid(.batchTooLarge, from: sender), host)
+      replica.beginBatch(fetched: true)
+      for request in lists[packet.payload] where !append(request, process) {
+        replica.abandonBatch()
+        return inject(.invalid(.batchTooLarge, from: sender), host, process)
       }
-      inject(.fetchedBatch(packet.digest, host.replica.finishBatch().handle, from: sender), host)
+      inject(.fetchedBatch(packet.digest, replica.finishBatch().handle, from: sender), host, process)
     case .statePart:
       blobs[packet.payload].withUnsafeBytes { bytes in
         let checkpoint = Checkpoint(sequence: SequenceNumber(packet.words.0), digest: packet.digest)
         inject(
           .statePart(
             StatePart(checkpoint: checkpoint, position: packet.words.1, next: packet.next, bytes: bytes),
-            from: sender), host)
+            from: sender), host, process)
       }
     case .message:
-      guard packet.payload >= 0 else { return inject(.message(packet.message, from: sender), host) }
+      guard packet.payload >= 0 else { return inject(.message(packet.message, from: sender), host, process) }
       let statement = statements[packet.payload]
       guard let signer = signer(of: statement), StatementSeals.isAuthentic(statement, signer: signer) else {
-        return inject(.invalid(.badAuthenticator, from: sender), host)
+        return inject(.invalid(.badAuthenticator, from: sender), host, process)
       }
-      let handle = host.replica.admit(statement)
+      let handle = replica.admit(statement)
       if case .viewChange = packet.message {
-        guard signer == sender else { return inject(.invalid(.badAuthenticator, from: sender), host) }
-        inject(.message(.viewChange(handle), from: sender), host)
+        guard signer == sender else {
+          return inject(.invalid(.badAuthenticator, from: sender), host, process)
+        }
+        inject(.message(.viewChange(handle), from: sender), host, process)
       } else {
-        inject(.message(.newView(handle), from: sender), host)
+        inject(.message(.newView(handle), from: sender), host, process)
       }
     }
   }
@@ -274,9 +301,12 @@ extension SimulatedCluster {
   }
 
   /// A client's request, from its client or forwarded.
-  private func accept(_ tagged: TaggedRequest, _ connection: ConnectionID, _ host: SimulatedHost) {
+  private func accept(
+    _ tagged: TaggedRequest, _ connection: ConnectionID, forwarder: ReplicaID? = nil, _ host: SimulatedHost,
+    _ process: SimulatedProcess
+  ) {
     let request = requests[tagged.request]
-    let replica = host.replica!
+    let replica = process.replica
     switch replica.screen(
       client: request.client, session: request.session, sequence: request.sequence, kind: request.kind,
       forwarded: connection == .none)
@@ -284,13 +314,20 @@ extension SimulatedCluster {
     case .refused: break
     case .stored(let slot):
       if requests.index(of: replica.data(of: slot)) == tagged.request {
-        inject(.resent(slot, connection: connection), host)
+        inject(.resent(slot, connection: connection), host, process)
       }
-    case .executed: withArrived(tagged, connection) { inject(.request($0), host) }
+    case .executed: withArrived(tagged, connection) { inject(.request($0), host, process) }
     case .unknown:
-      guard requests.isAuthentic(tagged, at: Int(host.id.rawValue)) else { return }
-      withArrived(tagged, connection) { inject(.request($0), host) }
+      guard requests.isAuthentic(tagged, at: Int(host.id.rawValue)) || isVouched(tagged, by: forwarder, host)
+      else { return }
+      withArrived(tagged, connection) { inject(.request($0), host, process) }
     }
+  }
+
+  /// Whether f+1 replicas have passed on a request whose tag is not valid here.
+  private func isVouched(_ tagged: TaggedRequest, by forwarder: ReplicaID?, _ host: SimulatedHost) -> Bool {
+    guard let forwarder, !plan.isSigned else { return false }
+    return host.replica.isVouched(requests[tagged.request].digest, by: forwarder)
   }
 
   @inline(__always)
@@ -309,8 +346,8 @@ extension SimulatedCluster {
   }
 
   /// Appends a request to the batch being built; false when it is too much.
-  private func append(_ tagged: TaggedRequest, _ host: SimulatedHost) -> Bool {
-    let replica = host.replica!
+  private func append(_ tagged: TaggedRequest, _ process: SimulatedProcess) -> Bool {
+    let replica = process.replica
     let request = requests[tagged.request]
     if let slot = replica.storedRequest(
       client: request.client, session: request.session, sequence: request.sequence),
@@ -321,41 +358,42 @@ extension SimulatedCluster {
     return withArrived(tagged, .none) { replica.appendToBatch($0) }
   }
 
-  private func acceptBatch(_ packet: Packet, _ sender: ReplicaID, _ host: SimulatedHost) {
+  private func acceptBatch(
+    _ packet: Packet, _ sender: ReplicaID, _ host: SimulatedHost, _ process: SimulatedProcess
+  ) {
     guard case .prePrepare(var prePrepare) = packet.message else { return }
-    let replica = host.replica!
-    replica.beginBatch()
-    for tagged in lists[packet.payload] {
-      let request = requests[tagged.request]
-      let isHeld =
-        replica.storedRequest(
-          client: request.client, session: request.session, sequence: request.sequence
-        ).map { requests.index(of: replica.data(of: $0)) == tagged.request } ?? false
-      guard isHeld || requests.isAuthentic(tagged, at: Int(host.id.rawValue)) else {
-        replica.abandonBatch()
-        // A signature says the same to everybody: the primary should not have proposed it.
-        guard !plan.isSigned else { return inject(.invalid(.badAuthenticator, from: sender), host) }
-        return accuse(packet.payload, prePrepare, sender, host)
-      }
-      guard append(tagged, host) else {
-        replica.abandonBatch()
-        return inject(.invalid(.batchTooLarge, from: sender), host)
-      }
+    let replica = process.replica
+    let accused = accusedClients(packet.payload, host)
+    // A signature says the same to everybody: the primary should not have proposed it.
+    guard accused.isEmpty || !plan.isSigned else {
+      return inject(.invalid(.badAuthenticator, from: sender), host, process)
+    }
+    replica.beginBatch(fetched: !accused.isEmpty)
+    for tagged in lists[packet.payload] where !append(tagged, process) {
+      replica.abandonBatch()
+      return inject(.invalid(.batchTooLarge, from: sender), host, process)
     }
     prePrepare.batch = replica.finishBatch().handle
-    inject(.prePrepare(prePrepare, from: sender), host)
+    guard !accused.isEmpty else { return inject(.prePrepare(prePrepare, from: sender), host, process) }
+    inject(.prePrepareRefused(prePrepare, from: sender), host, process)
+    for client in accused {
+      inject(
+        .accuse(client: client, view: prePrepare.view, sequence: prePrepare.sequence, from: sender), host,
+        process)
+    }
   }
 
-  /// Names every client of the batch whose tag is not valid here.
-  private func accuse(_ list: Int32, _ prePrepare: PrePrepare, _ sender: ReplicaID, _ host: SimulatedHost) {
-    for index in 0..<lists[list].count {
-      let tagged = lists[list][index]
-      guard !requests.isAuthentic(tagged, at: Int(host.id.rawValue)) else { continue }
-      inject(
-        .accuse(
-          client: requests[tagged.request].client, view: prePrepare.view, sequence: prePrepare.sequence,
-          from: sender), host)
+  /// Every client of the batch with a request that is not authentic here and not held already.
+  private func accusedClients(_ list: Int32, _ host: SimulatedHost) -> [Int32] {
+    var accused: [Int32] = []
+    for tagged in lists[list] where !requests.isAuthentic(tagged, at: Int(host.id.rawValue)) {
+      let request = requests[tagged.request]
+      let held = host.replica.storedRequest(
+        client: request.client, session: request.session, sequence: request.sequence)
+      if let held, requests.index(of: host.replica.data(of: held)) == tagged.request { continue }
+      if !accused.contains(request.client) { accused.append(request.client) }
     }
+    return accused
   }
 
   private func traceDelivery(_ packet: Packet, _ host: SimulatedHost) {

@@ -22,29 +22,40 @@ enum PacketKind: UInt8 {
 
 struct Packet: BitwiseCopyable {
   var kind: PacketKind
-  /// Hosts, or the client of a request or reply.
-  var from: Int32
-  var to: Int32
+  private var source: Int16
+  private var destination: Int16
+  /// Bytes of a reply's content.
+  var byteCount: Int16 = 0
+  var membershipID: Int32 = 0
   /// Index of a payload of the kind's pool; -1 = none.
   var payload: Int32 = -1
   var message = Message.suspect(Suspect(view: .zero))
   var digest = Digest.zero
   var words: (UInt64, UInt64) = (0, 0)
   var next: UInt64 = 0
-  var membershipID: Int32 = 0
-  /// Bytes of a reply's content.
-  var byteCount: Int32 = 0
 
   init(_ kind: PacketKind, from: Int32, to: Int32) {
     self.kind = kind
-    self.from = from
-    self.to = to
+    source = Int16(truncatingIfNeeded: from)
+    destination = Int16(truncatingIfNeeded: to)
+  }
+
+  /// Hosts, or the client of a request or reply: few, so that a packet is 128 bytes.
+  @inline(__always)
+  var from: Int32 { Int32(source) }
+
+  @inline(__always)
+  var to: Int32 {
+    get { Int32(destination) }
+    set { destination = Int16(truncatingIfNeeded: newValue) }
   }
 }
 
-/// The packets under way.
+/// The packets under way. One that goes to several is here once, for so many arrivals.
 final class PacketPool {
   @exclusivity(unchecked) private var packets: UnsafeMutablePointer<Packet>
+  /// Arrivals to come.
+  @exclusivity(unchecked) private var arrivals: UnsafeMutablePointer<Int32>
   @exclusivity(unchecked) private var free: UnsafeMutablePointer<Int32>
   @exclusivity(unchecked) private var freeCount = 0
   @exclusivity(unchecked) private var capacity = 1_024
@@ -52,11 +63,13 @@ final class PacketPool {
 
   init() {
     packets = .allocate(capacity: capacity)
+    arrivals = .allocate(capacity: capacity)
     free = .allocate(capacity: capacity)
   }
 
   deinit {
     packets.deallocate()
+    arrivals.deallocate()
     free.deallocate()
   }
 
@@ -67,6 +80,7 @@ final class PacketPool {
     freeCount = 0
   }
 
+  /// For one arrival.
   @inline(__always)
   func add(_ packet: Packet) -> Int32 {
     let index: Int
@@ -79,13 +93,29 @@ final class PacketPool {
       created &+= 1
     }
     (packets + index).initialize(to: packet)
+    arrivals[index] = 1
     return Int32(truncatingIfNeeded: index)
   }
 
+  /// For one arrival more: where the packet is already, or with -1 in a place of its own, which is remembered.
+  @inline(__always)
+  func add(_ packet: Packet, sharing place: inout Int32) -> Int32 {
+    if place >= 0 {
+      arrivals[Int(place)] &+= 1
+    } else {
+      place = add(packet)
+    }
+    return place
+  }
+
+  /// The packet has arrived once.
   @inline(__always)
   func take(_ index: Int32) -> Packet {
-    free[freeCount] = index
-    freeCount &+= 1
+    arrivals[Int(index)] &-= 1
+    if arrivals[Int(index)] == 0 {
+      free[freeCount] = index
+      freeCount &+= 1
+    }
     return packets[Int(index)]
   }
 
@@ -94,6 +124,10 @@ final class PacketPool {
     larger.moveInitialize(from: packets, count: created)
     packets.deallocate()
     packets = larger
+    let largerArrivals = UnsafeMutablePointer<Int32>.allocate(capacity: capacity * 2)
+    largerArrivals.moveInitialize(from: arrivals, count: created)
+    arrivals.deallocate()
+    arrivals = largerArrivals
     let largerFree = UnsafeMutablePointer<Int32>.allocate(capacity: capacity * 2)
     largerFree.moveInitialize(from: free, count: freeCount)
     free.deallocate()

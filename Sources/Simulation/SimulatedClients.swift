@@ -148,8 +148,14 @@ extension SimulatedCluster {
 
   /// To every replica there is.
   private func sendRequest(_ request: Int32, of client: Int) {
+    var packet = Packet(.request, from: Int32(client), to: -1)
+    packet.words = (UInt64(request), RequestTable.allTags)
+    var place: Int32 = -1
     for index in 0..<hostCount where hosts[index].wasStarted {
-      sendRequest(request, tags: RequestTable.allTags, of: client, to: index)
+      let arrival = network.clientPassage(at: now, &chance)
+      guard arrival >= 0 else { continue }
+      heap.push(
+        .deliver, at: arrival, subject: packets.add(packet, sharing: &place), detail: UInt32(index))
     }
   }
 
@@ -158,7 +164,7 @@ extension SimulatedCluster {
     guard arrival >= 0 else { return }
     var packet = Packet(.request, from: Int32(client), to: Int32(host))
     packet.words = (UInt64(request), tags)
-    heap.push(.deliver, at: arrival, subject: packets.add(packet))
+    heap.push(.deliver, at: arrival, subject: packets.add(packet), detail: UInt32(host))
   }
 
   func resendIfUnanswered(_ operation: Int32) {

@@ -46,6 +46,8 @@ public final class SimulatedCluster {
   @exclusivity(unchecked) var ledger = Ledger()
   @exclusivity(unchecked) var now: Int64 = 0
   let hosts: [SimulatedHost]
+  /// The same, for what happens all the time: see `withHost`.
+  private let hostReferences: UnsafeMutablePointer<Unmanaged<SimulatedHost>>
   @exclusivity(unchecked) var memberships: [Membership] = []
   /// The highest membership a replica has begun.
   @exclusivity(unchecked) var reachedMembership: Int32 = 0
@@ -75,6 +77,19 @@ public final class SimulatedCluster {
   public init() {
     plan = SimulationPlan(seed: 0, profile: Profile.all[0], replicas: 4, requests: 0)
     hosts = (0..<Network.mostHosts).map { SimulatedHost(index: $0) }
+    hostReferences = .allocate(capacity: Network.mostHosts)
+    for (index, host) in hosts.enumerated() {
+      (hostReferences + index).initialize(to: .passUnretained(host))
+    }
+  }
+
+  deinit { hostReferences.deallocate() }
+
+  /// A host without counting references to it: there are the same ones as long as there is a cluster.
+  @inline(__always)
+  func withHost<Result>(_ index: Int32, _ body: (SimulatedHost) -> Result) -> Result {
+    precondition(index >= 0 && index < Network.mostHosts, "a host")
+    return hostReferences[Int(index)]._withUnsafeGuaranteedRef(body)
   }
 
   /// Runs one schedule to its end, or to the first breach. Equal arguments give equal outcomes.
@@ -93,6 +108,7 @@ public final class SimulatedCluster {
       ledger.fail(
         .needlessViewChange, at: now, "\(host.name) entered \(host.viewsEntered) views without a fault")
     }
+    if ledger.breach == nil { checkCounts() }
     if ledger.breach == nil { ledger.close(at: now) }
     return end()
   }
@@ -163,11 +179,12 @@ public final class SimulatedCluster {
     events &+= 1
     now = event.time
     switch event.kind {
-    case .deliver: deliver(event.subject)
-    case .timer: timerDue(hosts[Int(event.subject)], event.time)
+    case .deliver: deliver(event.subject, to: event.detail)
+    case .timer: withHost(event.subject) { timerDue($0, event.time) }
     case .turnEnd:
-      let host = hosts[Int(event.subject)]
-      if host.isTurnOpen { endTurn(host) }
+      withHost(event.subject) { host in
+        if host.isTurnOpen { host.withProcess { endTurn(host, $0) } }
+      }
     case .diskDone: writeDone(hosts[Int(event.subject)], event.detail)
     case .clientDue: sendDue()
     case .clientResend: resendIfUnanswered(Int32(event.detail))
@@ -177,6 +194,18 @@ public final class SimulatedCluster {
     case .resume: break
     }
     if events & 255 == 0 { checkBounds() }
+  }
+
+  /// Nothing is executed but what some client asked for.
+  private func checkCounts() {
+    guard plan.expectsSafety else { return }
+    for host in hosts where host.isUp && counts(host) {
+      let executed = host.replica.status.executedRequests
+      guard executed > UInt64(ledger.operations.count) else { continue }
+      ledger.fail(
+        .exactlyOnce, at: now,
+        "\(host.name) has executed \(executed) requests of \(ledger.operations.count) operations")
+    }
   }
 
   /// Whether every request is answered and every correct replica that is up has all of it.
@@ -250,10 +279,9 @@ public final class SimulatedCluster {
     var text = "\(events) events, \(messages) messages and no end; next"
     for _ in 0..<8 {
       if let event = heap.pop() {
-        if event.kind == .timer, let host = hosts.first(where: { $0.index == Int(event.subject) && $0.isUp })
-        {
-          host.timers.advance(to: host.localTime(event.time))
-          if let fired = host.timers.takeFired() { text += " \(fired)" }
+        if event.kind == .timer, let timers = hosts[Int(event.subject)].process?.timers {
+          timers.advance(to: hosts[Int(event.subject)].localTime(event.time))
+          if let fired = timers.takeFired() { text += " \(fired)" }
         }
         text += " \(event.kind)(\(event.subject)) in \(event.time - now) ns"
       }

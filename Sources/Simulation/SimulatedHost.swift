@@ -12,16 +12,34 @@ struct Departure: BitwiseCopyable {
   var isBroadcast: Bool
 }
 
+/// What a started host runs. Constants of one object: a turn looks it up once and hands it on, and its parts count no
+/// references.
+final class SimulatedProcess {
+  let replica: Replica
+  let manager: EventManager<Replica>
+  let timers: TimerFactory<Replica.Event>
+
+  init(_ replica: Replica, _ manager: EventManager<Replica>, _ timers: TimerFactory<Replica.Event>) {
+    self.replica = replica
+    self.manager = manager
+    self.timers = timers
+  }
+}
+
 final class SimulatedHost {
   let index: Int
   @exclusivity(unchecked) var id: ReplicaID
   /// The membership its configuration names.
   @exclusivity(unchecked) var firstMembership = Membership(count: 1)
-  /// The process: what it consists of is kept here and used through the references below, which count nothing.
-  @exclusivity(unchecked) private var process: (Replica, EventManager<Replica>, TimerFactory<Replica.Event>)?
-  @exclusivity(unchecked) unowned(unsafe) private(set) var replica: Replica!
-  @exclusivity(unchecked) unowned(unsafe) private(set) var manager: EventManager<Replica>!
-  @exclusivity(unchecked) unowned(unsafe) private(set) var timers: TimerFactory<Replica.Event>!
+  /// nil while it is down.
+  @exclusivity(unchecked) var process: SimulatedProcess? {
+    didSet { if let process { running = process } }
+  }
+  /// The last process, kept when it ends: a crash may come in the middle of a turn.
+  @exclusivity(unchecked) private var running: SimulatedProcess? {
+    didSet { processReference = running.map { .passUnretained($0) } }
+  }
+  @exclusivity(unchecked) private var processReference: Unmanaged<SimulatedProcess>?
   let disk = SimulatedDisk()
   @exclusivity(unchecked) var adversary: Adversary?
 
@@ -65,7 +83,8 @@ final class SimulatedHost {
   /// As it is before a schedule.
   func reset(id: ReplicaID, drift: Int64) {
     self.id = id
-    endProcess()
+    process = nil
+    running = nil
     adversary = nil
     isUp = false
     wasStarted = false
@@ -81,21 +100,14 @@ final class SimulatedHost {
     forgetProcess()
   }
 
-  func beginProcess(
-    _ replica: Replica, _ manager: EventManager<Replica>, _ timers: TimerFactory<Replica.Event>
-  ) {
-    process = (replica, manager, timers)
-    self.replica = replica
-    self.manager = manager
-    self.timers = timers
+  /// The process of a host that is up, without counting references to it.
+  @inline(__always)
+  func withProcess<Result>(_ body: (SimulatedProcess) -> Result) -> Result {
+    processReference.unsafelyUnwrapped._withUnsafeGuaranteedRef(body)
   }
 
-  func endProcess() {
-    replica = nil
-    manager = nil
-    timers = nil
-    process = nil
-  }
+  /// The replica of a host that is up.
+  var replica: Replica { process!.replica }
 
   /// What ends with the process.
   func forgetProcess() {

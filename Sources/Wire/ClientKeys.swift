@@ -1,42 +1,61 @@
-// Clients' keys. A client's pairs follow from one secret and its id, so that a generator needs no file per client;
-// replicas get the table of public keys and could not sign for anybody.
+// A client's key pair, and how it follows from one secret and the client's id, so that a generator needs no file per client.
+// RSA pairs take too long to make for that: there one pair serves all clients of a set of keys.
 
 import Crypto
 import Foundation
 import Hashing
 import PBFT
+import Synchronization
 
 /// The order of P-256's base point, as big-endian words (FIPS 186-4 D.1.2.3).
 private let p256Order: [UInt64] = [
   0xffff_ffff_0000_0000, 0xffff_ffff_ffff_ffff, 0xbce6_faad_a717_9e84, 0xf3b9_cac2_fc63_2551,
 ]
 
-/// A client's key pair of one algorithm.
+/// A client's key pair of one kind.
 public enum ClientKeyPair: Sendable {
   case ed25519(Curve25519.Signing.PrivateKey)
   case ecdsaP256(P256.Signing.PrivateKey)
+  case ecdsaSecp256k1(Secp256k1PrivateKey)
+  case rsa(RSAPrivateKey)
 
-  /// Derives the pair of `client`: HKDF-SHA256(secret, info = "client" ‖ algorithm ‖ id as i32), for P-256 with a
-  /// counter byte behind it, the first value that is a valid scalar.
+  /// Derives the pair of `client`: HKDF-SHA256(secret, info = "client" ‖ algorithm ‖ id as i32), for the curves of ECDSA
+  /// with a counter byte behind it, the first value that is a valid scalar.
+  ///
+  /// - Precondition: the algorithm is one of `SignatureAlgorithm.derived`.
   public init(_ algorithm: SignatureAlgorithm, client: Int32, secret: Secret) {
+    precondition(
+      SignatureAlgorithm.derived.contains(algorithm), "\(algorithm.rawValue) pairs are not derived")
     var info = Data("client".utf8) + Data(algorithm.rawValue.utf8)
     withUnsafeBytes(of: client.bigEndian) { info.append(contentsOf: $0) }
-    switch algorithm {
-    case .ed25519:
+    if algorithm == .ed25519 {
       let seed = secret.derived(info: info).bytes
       // A seed of 32 bytes is always a key.
       self = .ed25519(seed.withUnsafeBytes { try! Curve25519.Signing.PrivateKey(rawRepresentation: $0) })
-    case .ecdsaP256:
-      var attempt: UInt8 = 0
-      while true {
-        let scalar = secret.derived(info: info + [attempt]).bytes
-        if let key = Self.privateKey(scalar: scalar) {
-          self = .ecdsaP256(key)
-          return
-        }
-        // One scalar in 2³² is not below the curve's order: the counter cannot run out.
-        attempt += 1
+      return
+    }
+    var attempt: UInt8 = 0
+    while true {
+      let scalar = secret.derived(info: info + [attempt]).bytes
+      if let pair = scalar.withUnsafeBytes({ ClientKeyPair(algorithm.kind, scalar: $0) }) {
+        self = pair
+        return
       }
+      // One scalar in 2³² is not below the order of P-256, far fewer on secp256k1: the counter cannot run out.
+      attempt += 1
+    }
+  }
+
+  /// The pair of a scalar, 32 big-endian bytes; nil unless 0 < scalar < order of the curve, and for kinds without one.
+  init?(_ kind: KeyKind, scalar: UnsafeRawBufferPointer) {
+    switch kind {
+    case .ecdsaP256:
+      guard let key = Self.privateKey(scalar: PBFT.Digest(bytes: scalar)) else { return nil }
+      self = .ecdsaP256(key)
+    case .ecdsaSecp256k1:
+      guard let key = Secp256k1PrivateKey(scalar: scalar) else { return nil }
+      self = .ecdsaSecp256k1(key)
+    case .ed25519, .rsa: return nil
     }
   }
 
@@ -53,99 +72,113 @@ public enum ClientKeyPair: Sendable {
     return scalar.withUnsafeBytes { try? P256.Signing.PrivateKey(rawRepresentation: $0) }
   }
 
-  /// 32 bytes for Ed25519, 64 (x ‖ y) for P-256: `SignatureAlgorithm.publicKeyByteCount`.
+  /// What signs with it.
+  public var kind: KeyKind {
+    switch self {
+    case .ed25519: .ed25519
+    case .ecdsaP256: .ecdsaP256
+    case .ecdsaSecp256k1: .ecdsaSecp256k1
+    case .rsa(let key): .rsa(bits: key.bits)
+    }
+  }
+
+  /// As `VerifyingKey` takes it: 32 bytes for Ed25519, x ‖ y for the curves of ECDSA, SubjectPublicKeyInfo for RSA.
   public var publicKey: Data {
     switch self {
     case .ed25519(let key): key.publicKey.rawRepresentation
     case .ecdsaP256(let key): key.publicKey.rawRepresentation
+    case .ecdsaSecp256k1(let key): Data(key.publicKey.rawRepresentation)
+    case .rsa(let key): Data(key.publicKeyInfo)
+    }
+  }
+
+  /// A new pair from the system's entropy.
+  public static func generate(_ kind: KeyKind) -> ClientKeyPair {
+    switch kind {
+    case .ed25519: return .ed25519(Curve25519.Signing.PrivateKey())
+    case .ecdsaP256: return .ecdsaP256(P256.Signing.PrivateKey())
+    case .ecdsaSecp256k1:
+      while true {
+        let scalar = Secret.random().bytes
+        if let pair = scalar.withUnsafeBytes({ ClientKeyPair(kind, scalar: $0) }) { return pair }
+      }
+    case .rsa(let bits): return .rsa(RSAPrivateKey.generate(bits: bits))
     }
   }
 }
 
 extension SignatureAlgorithm {
+  /// The algorithms whose pairs follow from a secret and the client's id.
+  public static let derived: [SignatureAlgorithm] = [.ed25519, .ecdsaP256, .ecdsaSecp256k1]
+
   /// Bytes of a public key in tables and files.
+  /// Precondition: the algorithm is one of `derived`.
   public var publicKeyByteCount: Int {
-    switch self {
+    switch kind {
     case .ed25519: 32
-    case .ecdsaP256: 64
+    case .ecdsaP256, .ecdsaSecp256k1: 64
+    case .rsa: preconditionFailure("RSA keys are not in tables")
     }
   }
 }
 
-/// Where a replica finds a client's public key: a table over a range of ids, flat and without an object per client,
-/// or, for `defaultkeys`, derived on demand from a secret that everybody knows.
-public struct ClientPublicKeys: Sendable {
-  private enum Source: Sendable {
-    case none
-    case table(ed25519: [UInt8], ecdsaP256: [UInt8])
-    case derived(Secret)
+/// The RSA pairs of a set of keys, one per size for all its clients. In memory they are made when they are first asked for.
+public final class SharedRSAPairs: Sendable {
+  private let pairs: Mutex<[Int: RSAPrivateKey]>
+
+  /// No pair yet.
+  public init() { pairs = Mutex([:]) }
+
+  init(_ pairs: [RSAPrivateKey]) {
+    self.pairs = Mutex(Dictionary(pairs.map { ($0.bits, $0) }) { first, _ in first })
   }
 
-  private let source: Source
-  /// The ids it knows; nil where it knows none.
-  public let clients: ClosedRange<Int32>?
-
-  /// No client at all, for modes without client signatures.
-  public static let none = ClientPublicKeys(source: .none, clients: nil)
-
-  private init(source: Source, clients: ClosedRange<Int32>?) {
-    self.source = source
-    self.clients = clients
-  }
-
-  /// A table made from the clients' secret.
-  ///
-  /// - Parameter algorithms: those whose keys the table holds; a pair costs 15 to 25 µs each.
-  public init(
-    deriving clients: ClosedRange<Int32>, from secret: Secret,
-    algorithms: [SignatureAlgorithm] = SignatureAlgorithm.allCases
-  ) {
-    func table(_ algorithm: SignatureAlgorithm) -> [UInt8] {
-      guard algorithms.contains(algorithm) else { return [] }
-      var keys: [UInt8] = []
-      keys.reserveCapacity(clients.count * algorithm.publicKeyByteCount)
-      for client in clients {
-        keys.append(contentsOf: ClientKeyPair(algorithm, client: client, secret: secret).publicKey)
-      }
-      return keys
+  /// The pair of 1024 or 2048 bits.
+  public func pair(bits: Int) -> RSAPrivateKey {
+    pairs.withLock { pairs in
+      if let pair = pairs[bits] { return pair }
+      let pair = RSAPrivateKey.generate(bits: bits)
+      pairs[bits] = pair
+      return pair
     }
-    self.init(
-      source: .table(ed25519: table(.ed25519), ecdsaP256: table(.ecdsaP256)), clients: clients)
+  }
+}
+
+/// Where whoever acts for clients finds their pairs: key files of BFT-SMaRt's first, then BFT-SMaRt's built-in pairs where
+/// they are in force, then what follows from the secret.
+public struct ClientPairs: Sendable {
+  let secret: Secret
+  let rsa: SharedRSAPairs
+  /// Set for `defaultkeys`: the series of BFT-SMaRt whose built-in pairs everybody has.
+  var builtIn: ClientDialect?
+  var loaded: LoadedKeys?
+
+  public init(secret: Secret, rsa: SharedRSAPairs = SharedRSAPairs()) {
+    self.secret = secret
+    self.rsa = rsa
   }
 
-  /// A table as a file gives it: the keys of `clients` one after the other.
-  /// Precondition: each array is empty or holds a key for each client.
-  init(clients: ClosedRange<Int32>, ed25519: [UInt8], ecdsaP256: [UInt8]) {
-    precondition(ed25519.isEmpty || ed25519.count == clients.count * 32)
-    precondition(ecdsaP256.isEmpty || ecdsaP256.count == clients.count * 64)
-    self.init(source: .table(ed25519: ed25519, ecdsaP256: ecdsaP256), clients: clients)
+  /// The pair of `client`; nil if there is no key file with it.
+  public func pair(_ algorithm: SignatureAlgorithm, of client: Int32) -> ClientKeyPair? {
+    if let loaded, loaded.covers(algorithm) { return loaded.pairs[client] }
+    return shared(algorithm) ?? ClientKeyPair(algorithm, client: client, secret: secret)
   }
 
-  /// Every client's key from a secret that is no secret: `defaultkeys`.
-  static func publiclyDerived(from secret: Secret) -> ClientPublicKeys {
-    ClientPublicKeys(source: .derived(secret), clients: Int32.min...Int32.max)
+  /// The one pair of all clients; nil where each has its own.
+  func shared(_ algorithm: SignatureAlgorithm) -> ClientKeyPair? {
+    if let loaded, loaded.covers(algorithm) { return nil }
+    if let builtIn, let pair = BuiltInKeys.pair(algorithm.kind, of: builtIn) { return pair }
+    if case .rsa(let bits) = algorithm.kind { return .rsa(rsa.pair(bits: bits)) }
+    return nil
   }
 
-  /// Calls `body` with the key of `client`; nil for a client it does not know.
-  public func withPublicKey<Result>(
-    _ algorithm: SignatureAlgorithm, of client: Int32, _ body: (UnsafeRawBufferPointer) -> Result
-  ) -> Result? {
-    guard let clients, clients.contains(client) else { return nil }
-    switch source {
-    case .none: return nil
-    case .derived(let secret):
-      return ClientKeyPair(algorithm, client: client, secret: secret).publicKey.withUnsafeBytes(body)
-    case .table(let ed25519, let ecdsaP256):
-      let table =
-        switch algorithm {
-        case .ed25519: ed25519
-        case .ecdsaP256: ecdsaP256
-        }
-      guard !table.isEmpty else { return nil }
-      let start = (Int(client) - Int(clients.lowerBound)) * algorithm.publicKeyByteCount
-      return table.withUnsafeBytes {
-        body(UnsafeRawBufferPointer(rebasing: $0[start..<(start + algorithm.publicKeyByteCount)]))
-      }
-    }
+  /// The first of `clients` without a pair, with the path of the file that would hold it; nil if all have one.
+  public func missing(
+    _ algorithm: SignatureAlgorithm, clients: ClosedRange<Int32>
+  ) -> (client: Int32, path: String)? {
+    guard let loaded, loaded.covers(algorithm),
+      let client = clients.first(where: { loaded.pairs[$0] == nil })
+    else { return nil }
+    return (client, loaded.path(ofPrivateKey: client))
   }
 }

@@ -41,8 +41,10 @@ public struct ClusterKeys: Sendable {
   public let replicas: [ReplicaKeys]
   /// The secret from which each client's key pairs are derived.
   public let clientSecret: Secret
-  /// Whether all of this is known to everybody (`defaultkeys`).
-  private let arePublic: Bool
+  /// The RSA pairs that all clients share.
+  public let rsa: SharedRSAPairs
+  /// Set where all of this is known to everybody (`defaultkeys`): the series of BFT-SMaRt whose built-in pairs clients have.
+  private let builtIn: ClientDialect?
 
   /// New keys from the system's entropy.
   public static func generate(replicas: [ReplicaID]) -> ClusterKeys {
@@ -51,8 +53,10 @@ public struct ClusterKeys: Sendable {
   }
 
   /// The same keys for everybody, for trials without key files: what BFT-SMaRt's `defaultkeys = true` is. They
-  /// protect nothing. Clients of any id are known.
-  public static func publiclyKnown(replicas: [ReplicaID]) -> ClusterKeys {
+  /// protect nothing. Clients of any id are known, and have BFT-SMaRt's built-in pairs where it has one for the algorithm.
+  public static func publiclyKnown(
+    replicas: [ReplicaID], dialect: ClientDialect = .master
+  ) -> ClusterKeys {
     let root = Secret(bytes: Data("muster default keys".utf8).withUnsafeBytes { PBFT.Digest.sha256($0) })
     func derived(_ name: String, _ replica: ReplicaID) -> Secret {
       root.derived(info: Data("\(name) \(replica.rawValue)".utf8))
@@ -64,23 +68,27 @@ public struct ClusterKeys: Sendable {
           replica: $0, signing: derived("signing", $0), agreement: derived("agreement", $0),
           clientSecret: derived("clients", $0))
       },
-      clientSecret: root.derived(info: Data("clients".utf8)), arePublic: true)
+      clientSecret: root.derived(info: Data("clients".utf8)), builtIn: dialect)
   }
 
-  init(cluster: ClusterID, replicas: [ReplicaKeys], clientSecret: Secret, arePublic: Bool = false) {
+  init(
+    cluster: ClusterID, replicas: [ReplicaKeys], clientSecret: Secret, rsa: SharedRSAPairs = SharedRSAPairs(),
+    builtIn: ClientDialect? = nil
+  ) {
     self.cluster = cluster
     self.replicas = replicas.sorted { $0.replica < $1.replica }
     self.clientSecret = clientSecret
-    self.arePublic = arePublic
+    self.rsa = rsa
+    self.builtIn = builtIn
   }
 
   /// The table of clients' public keys for `replicaSecrets(of:clients:)`, made once for all replicas.
   ///
   /// - Parameter mode: only the keys that the mode needs are made.
   public func clientPublicKeys(_ clients: ClosedRange<Int32>, mode: SignatureMode) -> ClientPublicKeys {
-    if arePublic { return .publiclyDerived(from: clientSecret) }
+    if let builtIn { return .publiclyKnown(clientSecret, of: builtIn) }
     guard let algorithm = mode.clientAlgorithm else { return .none }
-    return ClientPublicKeys(deriving: clients, from: clientSecret, algorithms: [algorithm])
+    return ClientPublicKeys(deriving: clients, from: pairs, algorithms: [algorithm])
   }
 
   /// What one replica holds; nil for an id that is not in the cluster.
@@ -91,10 +99,17 @@ public struct ClusterKeys: Sendable {
       clientSecret: keys.clientSecret, replicas: replicas.map(\.publicKeys), clients: clients)
   }
 
+  /// Where clients' pairs are.
+  var pairs: ClientPairs {
+    var pairs = ClientPairs(secret: clientSecret, rsa: rsa)
+    pairs.builtIn = builtIn
+    return pairs
+  }
+
   /// What acts for all clients.
   public var generatorSecrets: GeneratorSecrets {
     GeneratorSecrets(
-      cluster: cluster, clientSecret: clientSecret,
+      cluster: cluster, pairs: pairs,
       replicaSecrets: Dictionary(uniqueKeysWithValues: replicas.map { ($0.replica, $0.clientSecret) }))
   }
 }

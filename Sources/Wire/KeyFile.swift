@@ -21,7 +21,6 @@ struct KeyFile {
 
   /// Reads and splits a file; a secret one must be readable by its owner only.
   init(path: String, isSecret: Bool) throws(KeyFileError) {
-    self.path = path
     var status = stat()
     guard stat(path, &status) == 0 else {
       throw errno == ENOENT ? .missing(path: path) : .unreadable(path: path, reason: systemMessage())
@@ -34,6 +33,12 @@ struct KeyFile {
     } catch {
       throw .unreadable(path: path, reason: error.localizedDescription)
     }
+    self.init(bytes: bytes, path: path)
+  }
+
+  /// Splits what a file holds; errors call it `path`.
+  init(bytes: [UInt8], path: String) {
+    self.path = path
     for line in bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
       lineCount += 1
       let content = line.prefix { $0 != UInt8(ascii: "#") }
@@ -73,6 +78,18 @@ struct KeyFile {
       }
       return Secret(bytes: bytes.withUnsafeBytes { Digest(bytes: $0) })
     }
+
+    /// The next line must be `name` with base64.
+    mutating func nextBase64(_ name: String) throws(KeyFileError) -> [UInt8] {
+      let line = try take(name, "base64")
+      guard let bytes = Data(base64Encoded: Data(line.fields[1])), !bytes.isEmpty else {
+        throw file.malformed(line, "'\(name)' and base64")
+      }
+      return [UInt8](bytes)
+    }
+
+    /// The error that what the line before says is not `expected`.
+    func wrong(_ expected: String) -> KeyFileError { file.malformed(file.lines[index - 1], expected) }
 
     /// The next line must be `name value`.
     mutating func next(_ name: String, is value: String) throws(KeyFileError) {

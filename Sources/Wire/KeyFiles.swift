@@ -4,11 +4,12 @@
 //   cluster.id        32 hexadecimal digits
 //   replicas.pub      a line per replica: id, Ed25519 key, X25519 key
 //   replica<id>.key   replica, ed25519, x25519, secret (M_r), a line each
-//   clients.secret    secret
-//   clients.pub       a line per client, ids consecutive: id, Ed25519 key, P-256 key (x ‖ y)
+//   clients.secret    secret; rsa-1024, rsa-2048: the pairs that all clients share
+//   clients.pub       rsa-1024, rsa-2048; a line per client, ids consecutive: id, Ed25519, P-256, secp256k1 (x ‖ y); and a
+//                     line `ttp` with the same for the trusted party, where there is one
 //
 // All but the first begin with a line `cluster <id>`, so that files of two clusters are never mixed. Keys are
-// hexadecimal; `#` begins a comment.
+// hexadecimal, RSA keys base64 of DER; `#` begins a comment.
 
 import Crypto
 import Foundation
@@ -65,12 +66,13 @@ public struct KeyFiles: Sendable {
   /// Writes all files of a cluster.
   ///
   /// - Parameters:
-  ///   - clients: the ids in `clients.pub`; making a client's keys takes about 40 µs.
+  ///   - clients: the ids in `clients.pub`; making a client's keys takes about 60 µs.
+  ///   - trustedParty: a client id besides, which may reconfigure.
   ///   - overwriting: replaces what is there, and removes keys of replicas that are no longer in the cluster.
   public func write(
-    _ keys: ClusterKeys, clients: ClosedRange<Int32>, overwriting: Bool = false
+    _ keys: ClusterKeys, clients: ClosedRange<Int32>, trustedParty: Int32? = nil, overwriting: Bool = false
   ) throws(KeyFileError) {
-    let files = contents(of: keys, clients: clients)
+    let files = contents(of: keys, clients: clients, trustedParty: trustedParty)
     let present = try presentFiles()
     if !overwriting, let first = present.first { throw .exists(path: path(first)) }
     if mkdir(directory, 0o700) != 0 && errno != EEXIST {
@@ -85,37 +87,37 @@ public struct KeyFiles: Sendable {
   }
 
   private func contents(
-    of keys: ClusterKeys, clients: ClosedRange<Int32>
+    of keys: ClusterKeys, clients: ClosedRange<Int32>, trustedParty: Int32?
   ) -> [(name: String, bytes: [UInt8])] {
     let cluster = "cluster \(keys.cluster)\n"
     var replicas = cluster + "# id, Ed25519, X25519\n"
     var files: [(name: String, bytes: [UInt8])] = [("cluster.id", Array("\(keys.cluster)\n".utf8))]
     for replica in keys.replicas {
-      let publicKeys = replica.publicKeys
-      let id = replica.replica.rawValue
-      replicas += "\(id) \(Hexadecimal.text(of: publicKeys.signing))"
-      replicas += " \(Hexadecimal.text(of: publicKeys.agreement))\n"
-      let text =
-        cluster + "replica \(id)\n"
-        + "ed25519 \(Hexadecimal.text(of: replica.signingKey.rawRepresentation))\n"
-        + "x25519 \(Hexadecimal.text(of: replica.agreementKey.rawRepresentation))\n"
-        + "secret \(replica.clientSecret.bytes.hexadecimal)\n"
-      files.append((Self.name(ofReplica: replica.replica), Array(text.utf8)))
+      replicas += Self.line(of: replica.publicKeys)
+      files.append((Self.name(ofReplica: replica.replica), Self.text(of: replica, keys.cluster)))
     }
     files.append(("replicas.pub", Array(replicas.utf8)))
-    files.append(
-      ("clients.secret", Array((cluster + "secret \(keys.clientSecret.bytes.hexadecimal)\n").utf8)))
-    var table = Array((cluster + "# id, Ed25519, P-256\n").utf8)
-    table.reserveCapacity(table.count + clients.count * 208)
-    for client in clients {
-      table.append(contentsOf: String(client).utf8)
-      for algorithm in [SignatureAlgorithm.ed25519, .ecdsaP256] {
+    var secret = cluster + "secret \(keys.clientSecret.bytes.hexadecimal)\n"
+    var head = cluster
+    for bits in KeyKind.rsaBits {
+      let pair = keys.rsa.pair(bits: bits)
+      secret += "rsa-\(bits) \(Data(pair.pkcs8).base64EncodedString())\n"
+      head += "rsa-\(bits) \(Data(pair.publicKeyInfo).base64EncodedString())\n"
+    }
+    files.append(("clients.secret", Array(secret.utf8)))
+    var table = Array((head + "# id, Ed25519, P-256, secp256k1\n").utf8)
+    table.reserveCapacity(table.count + clients.count * 340)
+    func appendLine(_ name: String, _ client: Int32) {
+      table.append(contentsOf: name.utf8)
+      for algorithm in SignatureAlgorithm.derived {
         table.append(UInt8(ascii: " "))
         let pair = ClientKeyPair(algorithm, client: client, secret: keys.clientSecret)
         Hexadecimal.append(pair.publicKey, to: &table)
       }
       table.append(UInt8(ascii: "\n"))
     }
+    for client in clients { appendLine(String(client), client) }
+    if let trustedParty, !clients.contains(trustedParty) { appendLine("ttp \(trustedParty)", trustedParty) }
     files.append(("clients.pub", table))
     return files
   }
@@ -138,7 +140,7 @@ public struct KeyFiles: Sendable {
   }
 
   /// Writes a file of mode 0600 beside `path` and renames it, so that `path` is never half a file.
-  private static func replace(_ path: String, with bytes: [UInt8]) throws(KeyFileError) {
+  static func replace(_ path: String, with bytes: [UInt8]) throws(KeyFileError) {
     let temporary = path + ".new"
     unlink(temporary)
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL, 0o600)
@@ -202,12 +204,22 @@ public struct KeyFiles: Sendable {
     let file = try KeyFile(path: path("clients.secret"), isSecret: true, cluster: cluster)
     var values = file.values
     let secret = try values.next("secret")
+    var rsa: [RSAPrivateKey] = []
+    for bits in KeyKind.rsaBits {
+      let der = try values.nextBase64("rsa-\(bits)")
+      guard let pair = der.withUnsafeBytes({ RSAPrivateKey(pkcs8: $0) }), pair.bits == bits else {
+        throw values.wrong("base64 of an RSA key of \(bits) bits, PKCS #8 in DER")
+      }
+      rsa.append(pair)
+    }
     try values.end()
     var replicaSecrets: [ReplicaID: Secret] = [:]
     for replica in try readReplicaPublicKeys(cluster: cluster).map(\.keys.replica) {
       replicaSecrets[replica] = try readReplicaKeys(replica, cluster: cluster).clientSecret
     }
-    return GeneratorSecrets(cluster: cluster, clientSecret: secret, replicaSecrets: replicaSecrets)
+    return GeneratorSecrets(
+      cluster: cluster, pairs: ClientPairs(secret: secret, rsa: SharedRSAPairs(rsa)),
+      replicaSecrets: replicaSecrets)
   }
 
   private func readReplicaKeys(_ id: ReplicaID, cluster: ClusterID) throws(KeyFileError) -> ReplicaKeys {
@@ -221,7 +233,7 @@ public struct KeyFiles: Sendable {
     return keys
   }
 
-  private func readReplicaPublicKeys(
+  func readReplicaPublicKeys(
     cluster: ClusterID
   ) throws(KeyFileError) -> [(line: Int, keys: ReplicaPublicKeys)] {
     let file = try KeyFile(path: path("replicas.pub"), isSecret: false, cluster: cluster)
@@ -244,30 +256,77 @@ public struct KeyFiles: Sendable {
     return replicas
   }
 
+  /// Whether there are keys of a cluster; BFT-SMaRt v1.2 has a folder of the same name with other files.
+  public var isPresent: Bool { access(path("cluster.id"), F_OK) == 0 }
+
+  /// The public keys of `clients.pub`.
+  public func readClients() throws(KeyFileError) -> ClientPublicKeys {
+    try readClientPublicKeys(cluster: try readClusterID())
+  }
+
   private func readClientPublicKeys(cluster: ClusterID) throws(KeyFileError) -> ClientPublicKeys {
     let file = try KeyFile(path: path("clients.pub"), isSecret: false, cluster: cluster)
     var first: Int32?
     var expected: Int32 = 0
-    var ed25519: [UInt8] = []
-    var ecdsaP256: [UInt8] = []
-    for line in file.lines {
-      guard line.fields.count == 3, let id = Int32(line.text(0)), id >= 0, id < Int32.max,
-        let ed25519Key = Hexadecimal.bytes(of: line.fields[1], count: 32),
-        let ecdsaP256Key = Hexadecimal.bytes(of: line.fields[2], count: 64)
-      else { throw file.malformed(line, "a client id and keys of 64 and 128 hexadecimal digits") }
+    var tables: [[UInt8]] = SignatureAlgorithm.derived.map { _ in [] }
+    let counts = SignatureAlgorithm.derived.map(\.publicKeyByteCount)
+    var (shared, lines) = try readSharedKeys(file)
+    /// The keys of a line from column `start` on.
+    func keys(_ line: KeyFile.Line, from start: Int) throws(KeyFileError) -> [[UInt8]] {
+      var keys: [[UInt8]] = []
+      for (index, count) in counts.enumerated() where line.fields.count == start + counts.count {
+        guard let key = Hexadecimal.bytes(of: line.fields[start + index], count: count) else { break }
+        keys.append(key)
+      }
+      guard keys.count == counts.count else {
+        throw file.malformed(line, "a client id and keys of 64, 128 and 128 hexadecimal digits")
+      }
+      return keys
+    }
+    var trustedParty: (Int32, [[UInt8]])?
+    if let last = lines.last, last.fields.count > 1, last.text(0) == "ttp" {
+      guard let id = Int32(last.text(1)), id >= 0 else { throw file.malformed(last, "'ttp' and a client id") }
+      trustedParty = (id, try keys(last, from: 2))
+      lines.removeLast()
+    }
+    for line in lines {
+      guard !line.fields.isEmpty, let id = Int32(line.text(0)), id >= 0, id < Int32.max else {
+        throw file.malformed(line, "a client id and keys of 64, 128 and 128 hexadecimal digits")
+      }
+      for (index, key) in try keys(line, from: 1).enumerated() { tables[index] += key }
       guard first == nil || id == expected else { throw file.malformed(line, "client \(expected)") }
       first = first ?? id
       expected = id + 1
-      ed25519 += ed25519Key
-      ecdsaP256 += ecdsaP256Key
     }
     guard let first else { return .none }
-    return ClientPublicKeys(clients: first...(expected - 1), ed25519: ed25519, ecdsaP256: ecdsaP256)
+    var result = ClientPublicKeys(
+      clients: first...(expected - 1),
+      tables: Dictionary(uniqueKeysWithValues: zip(SignatureAlgorithm.derived, tables)), shared: shared)
+    if let (id, keys) = trustedParty {
+      result.add(id, Dictionary(uniqueKeysWithValues: zip(SignatureAlgorithm.derived, keys)))
+    }
+    return result
   }
 
-  private func path(_ name: String) -> String { directory + "/" + name }
+  /// The RSA keys at the head of `clients.pub`, and the lines behind them.
+  private func readSharedKeys(
+    _ file: KeyFile
+  ) throws(KeyFileError) -> (shared: [KeyKind: [UInt8]], rest: ArraySlice<KeyFile.Line>) {
+    var values = file.values
+    var shared: [KeyKind: [UInt8]] = [:]
+    for bits in KeyKind.rsaBits {
+      let der = try values.nextBase64("rsa-\(bits)")
+      guard let key = try? KeyEncoding.publicKey(der), key.kind == .rsa(bits: bits) else {
+        throw values.wrong("base64 of an RSA key of \(bits) bits, SubjectPublicKeyInfo in DER")
+      }
+      shared[key.kind] = key.bytes
+    }
+    return (shared, file.lines.dropFirst(KeyKind.rsaBits.count))
+  }
 
-  private static func name(ofReplica id: ReplicaID) -> String { "replica\(id.rawValue).key" }
+  func path(_ name: String) -> String { directory + "/" + name }
+
+  static func name(ofReplica id: ReplicaID) -> String { "replica\(id.rawValue).key" }
 }
 
 /// The message of the last failed system call.

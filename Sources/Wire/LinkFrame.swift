@@ -1,7 +1,7 @@
 // Frames on a replica link: a running counter and a tag make the stream of each direction authentic and ordered.
 // The body of a turn is the same bytes for all peers: it is hashed once, and each link's tag covers its digest.
 //
-//   length u32 (bytes that follow) | counter u64 | body | tag (16 bytes; absent without authentication)
+//   length u32 (bytes that follow) | counter u64 | body | tag (16 bytes; with `hmac` only)
 //   tag = first 16 bytes of HMAC-SHA256(channel key, counter | SHA-256(body))
 //
 // All integers are big-endian. An empty body is a frame like any other: the one sent right after the hello proves
@@ -16,12 +16,15 @@ public enum ReplicaAuthentication: String, CaseIterable, Sendable {
   case none
   /// A truncated HMAC-SHA256 tag on each frame, under keys of the link and direction.
   case hmac
+  /// TLS with a certificate for each replica: it authenticates and encrypts the stream, and frames carry no tags.
+  case tls
 
   /// The byte that says it in a hello.
   var byte: UInt8 {
     switch self {
     case .none: 0
     case .hmac: 1
+    case .tls: 2
     }
   }
 }
@@ -38,7 +41,7 @@ public enum LinkFrame {
   /// Bytes of a frame with `body` bytes of body.
   @inlinable
   public static func byteCount(body: Int, authentication: ReplicaAuthentication) -> Int {
-    headerByteCount + body + (authentication == .none ? 0 : HMACKey.tagByteCount)
+    headerByteCount + body + (authentication == .hmac ? HMACKey.tagByteCount : 0)
   }
 }
 
@@ -48,7 +51,7 @@ public struct LinkSealer {
   /// The counter of the next frame.
   public private(set) var counter: UInt64 = 0
 
-  /// Without keys frames carry no tags (`ReplicaAuthentication.none`).
+  /// Without keys frames carry no tags (`ReplicaAuthentication.none` and `.tls`).
   public init(keys: LinkKeys?) { key = keys?.sending }
 
   /// Bytes that `seal` writes for `body` bytes of body.
@@ -103,7 +106,7 @@ public struct LinkOpener {
   /// Bytes that a frame's length counts besides its body.
   private let overhead: UInt32
 
-  /// Without keys frames carry no tags (`ReplicaAuthentication.none`).
+  /// Without keys frames carry no tags (`ReplicaAuthentication.none` and `.tls`).
   public init(keys: LinkKeys?) {
     key = keys?.receiving
     overhead = 8 + (keys == nil ? 0 : UInt32(HMACKey.tagByteCount))

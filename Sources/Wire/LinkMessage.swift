@@ -74,10 +74,12 @@ public struct LinkRequests: Sequence, IteratorProtocol {
   /// Requests not yet taken by `next()`.
   public private(set) var count: Int
   @usableFromInline var rest: UnsafeRawBufferPointer
+  private let dialect: ClientDialect
 
-  init(count: Int, checkedBytes: UnsafeRawBufferPointer) {
+  init(count: Int, checkedBytes: UnsafeRawBufferPointer, dialect: ClientDialect) {
     self.count = count
     rest = checkedBytes
+    self.dialect = dialect
   }
 
   /// The next request; nil after the last.
@@ -89,7 +91,8 @@ public struct LinkRequests: Sequence, IteratorProtocol {
     let data = UnsafeRawBufferPointer(start: base + 8, count: dataCount)
     let authenticator = UnsafeRawBufferPointer(start: base + (8 + dataCount), count: authenticatorCount)
     rest = UnsafeRawBufferPointer(rebasing: rest[(8 + dataCount + authenticatorCount)...])
-    return LinkRequest(message: ClientFrameView(checkedData: data, signature: authenticator))
+    return LinkRequest(
+      message: ClientFrameView(checkedData: data, signature: authenticator, dialect: dialect))
   }
 }
 
@@ -158,8 +161,13 @@ public enum LinkMessage {
 /// stays there: nothing after it can be trusted.
 public struct LinkBodyReader {
   private var rest: UnsafeRawBufferPointer
+  private let dialect: ClientDialect
 
-  public init(_ body: UnsafeRawBufferPointer) { rest = body }
+  /// - Parameter dialect: of the cluster's clients; requests travel between replicas as their clients wrote them.
+  public init(_ body: UnsafeRawBufferPointer, dialect: ClientDialect = .master) {
+    rest = body
+    self.dialect = dialect
+  }
 
   /// Bytes that have not been read.
   public var remainingByteCount: Int { rest.count }
@@ -195,7 +203,8 @@ public struct LinkBodyReader {
             sequence: SequenceNumber(rawValue: fields.bigEndian(8)),
             digest: fields.digest(16),
             requests: LinkRequests(
-              count: count, checkedBytes: UnsafeRawBufferPointer(rebasing: requests[..<byteCount]))))
+              count: count, checkedBytes: UnsafeRawBufferPointer(rebasing: requests[..<byteCount]),
+              dialect: dialect)))
       }
     case .prepare:
       message = .prepare(
@@ -222,7 +231,7 @@ public struct LinkBodyReader {
       case .failure(let error): return .malformed(error)
       case .success(let byteCount):
         taken += byteCount
-        var requests = LinkRequests(count: 1, checkedBytes: bytes)
+        var requests = LinkRequests(count: 1, checkedBytes: bytes, dialect: dialect)
         guard let request = requests.next() else { return .malformed(.truncated(type)) }
         message = .forward(request)
       }
@@ -261,7 +270,8 @@ public struct LinkBodyReader {
           LinkBatch(
             digest: fields.digest(0),
             requests: LinkRequests(
-              count: count, checkedBytes: UnsafeRawBufferPointer(rebasing: requests[..<byteCount]))))
+              count: count, checkedBytes: UnsafeRawBufferPointer(rebasing: requests[..<byteCount]),
+              dialect: dialect)))
       }
     case .statePart:
       let byteCount = Int(fields.bigEndian(56, as: UInt32.self))
@@ -292,7 +302,7 @@ public struct LinkBodyReader {
         return .failure(.truncated(type))
       }
       let data = UnsafeRawBufferPointer(start: base + (offset + 8), count: dataCount)
-      if let fault = ClientFrame.fault(inData: data) { return .failure(.request(type, fault)) }
+      if let fault = ClientFrame.fault(inData: data, dialect) { return .failure(.request(type, fault)) }
       offset += 8 + dataCount + authenticatorCount
     }
     return .success(offset)

@@ -1,7 +1,6 @@
 // The client's half of request authentication: fills a request's signature field in place, and checks the tag of
 // a reply. Confined to one thread; the keys of its clients are derived on first use or by `prepare`.
 
-import Crypto
 import Foundation
 import Hashing
 import PBFT
@@ -13,7 +12,7 @@ public struct MissingReplicaSecret: Error, Hashable, Sendable, CustomStringConve
   public var description: String { "no secret of replica \(replica.rawValue)" }
 }
 
-/// Signs the requests of any client in one mode.
+/// Signs the requests of any client in one mode. A client without a key pair, which only key files can lack, stays unsigned.
 public final class RequestSigner {
   public let mode: SignatureMode
   /// The most bytes that `sign` appends to a frame; what a caller leaves free behind an encoded one.
@@ -22,8 +21,10 @@ public final class RequestSigner {
   private let secrets: GeneratorSecrets
   private let replicaCount: Int
   private let tagKeys: ClientTagKeys?
-  private var pairSlots: ClientSlots
-  private var pairs: [ClientKeyPair?]
+  private var keySlots: ClientSlots
+  private var keys: [SigningKey?]
+  /// The key of all clients, where they share one.
+  private let sharedKey: SigningKey?
 
   /// - Parameters:
   ///   - replicas: the membership, in its order.
@@ -52,14 +53,17 @@ public final class RequestSigner {
     } else {
       tagKeys = nil
     }
-    pairSlots = ClientSlots(capacity: mode.clientAlgorithm == nil ? 1 : clientCapacity)
-    pairs = Array(repeating: nil, count: pairSlots.count)
+    sharedKey = mode.clientAlgorithm.flatMap { algorithm in
+      secrets.pairs.shared(algorithm).map { SigningKey(algorithm, $0) }
+    }
+    keySlots = ClientSlots(capacity: mode.clientAlgorithm == nil || sharedKey != nil ? 1 : clientCapacity)
+    keys = Array(repeating: nil, count: keySlots.count)
   }
 
   /// Derives the keys of `client` now, so that its first request does not pay for it.
   public func prepare(client: Int32) {
     _ = tagKeys?.keys(of: client)
-    if let algorithm = mode.clientAlgorithm { _ = pair(algorithm, client) }
+    if let algorithm = mode.clientAlgorithm { _ = key(algorithm, client) }
   }
 
   /// Appends the authentication that the mode asks for to a request's frame and adjusts the frame's lengths. The
@@ -118,36 +122,16 @@ public final class RequestSigner {
     _ algorithm: SignatureAlgorithm, of data: UnsafeRawBufferPointer, client: Int32,
     to field: UnsafeMutableRawBufferPointer
   ) -> Int {
-    // With a valid key signing fails only for want of memory or entropy.
-    switch pair(algorithm, client) {
-    case .ed25519(let key):
-      let signature = try! key.signature(for: data)
-      signature.withUnsafeBytes { field.copyMemory(from: $0) }
-      return signature.count
-    case .ecdsaP256(let key):
-      let signature = try! key.signature(for: SHA256Value(PBFT.Digest.sha256(data)))
-      return signature.withUnsafeBytes { ECDSASignatureEncoding.encode(raw: $0, into: field) }
+    // A client without a pair sends an unsigned request, which is refused and counted; commands look for its file first.
+    key(algorithm, client)?.sign(data, into: field) ?? 0
+  }
+
+  private func key(_ algorithm: SignatureAlgorithm, _ client: Int32) -> SigningKey? {
+    if let sharedKey { return sharedKey }
+    let (slot, isHeld) = keySlots.claim(client)
+    if !isHeld {
+      keys[slot] = secrets.pairs.pair(algorithm, of: client).map { SigningKey(algorithm, $0) }
     }
-  }
-
-  private func pair(_ algorithm: SignatureAlgorithm, _ client: Int32) -> ClientKeyPair {
-    let (slot, isHeld) = pairSlots.claim(client)
-    if isHeld, let pair = pairs[slot] { return pair }
-    let pair = ClientKeyPair(algorithm, client: client, secret: secrets.clientSecret)
-    pairs[slot] = pair
-    return pair
-  }
-}
-
-/// One of our digests as swift-crypto's signatures want it, so that data is hashed once and by one implementation.
-struct SHA256Value: Crypto.Digest {
-  private let digest: PBFT.Digest
-
-  static let byteCount = PBFT.Digest.byteCount
-
-  init(_ digest: PBFT.Digest) { self.digest = digest }
-
-  func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
-    try digest.withUnsafeBytes(body)
+    return keys[slot]
   }
 }

@@ -1,7 +1,6 @@
 // A replica's half of request authentication: judges what a request carries beside its data, and tags replies.
 // Confined to one thread. It holds one replica's secrets only.
 
-import Crypto
 import Foundation
 import Hashing
 import PBFT
@@ -33,6 +32,8 @@ public final class RequestVerifier {
   private let clients: ClientPublicKeys
   private var keySlots: ClientSlots
   private var keys: [VerifyingKey?]
+  /// The key of all clients that are known, where they share one.
+  private let sharedKey: VerifyingKey?
   private let constant: ConstantSignature?
 
   /// - Parameters:
@@ -53,7 +54,12 @@ public final class RequestVerifier {
     tagKeys =
       mode == .hmac ? ClientTagKeys(roots: [secrets.clientSecret], capacity: clientCapacity) : nil
     clients = secrets.clients
-    keySlots = ClientSlots(capacity: mode.clientAlgorithm == nil ? 1 : clientCapacity)
+    sharedKey = mode.clientAlgorithm.flatMap { algorithm in
+      secrets.clients.sharedPublicKey(algorithm).flatMap {
+        $0.withUnsafeBytes { VerifyingKey(algorithm, $0) }
+      }
+    }
+    keySlots = ClientSlots(capacity: mode.clientAlgorithm == nil || sharedKey != nil ? 1 : clientCapacity)
     keys = Array(repeating: nil, count: keySlots.count)
     if case .verifyOnly(let algorithm) = mode {
       constant = ConstantSignature(algorithm)
@@ -108,6 +114,7 @@ public final class RequestVerifier {
 
   /// The client's public key, parsed once while it keeps its slot.
   private func key(_ algorithm: SignatureAlgorithm, _ client: Int32) -> VerifyingKey? {
+    if let sharedKey { return clients.knows(client) ? sharedKey : nil }
     let (slot, isHeld) = keySlots.claim(client)
     if !isHeld {
       keys[slot] = clients.withPublicKey(algorithm, of: client) { VerifyingKey(algorithm, $0) } ?? nil
@@ -116,44 +123,8 @@ public final class RequestVerifier {
   }
 }
 
-/// A public key ready to verify with.
-enum VerifyingKey {
-  case ed25519(Curve25519.Signing.PublicKey)
-  case ecdsaP256(P256.Signing.PublicKey)
-
-  /// Parses a key of `SignatureAlgorithm.publicKeyByteCount` bytes; nil if it is none, such as a point off the curve.
-  init?(_ algorithm: SignatureAlgorithm, _ bytes: UnsafeRawBufferPointer) {
-    switch algorithm {
-    case .ed25519:
-      guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: bytes) else { return nil }
-      self = .ed25519(key)
-    case .ecdsaP256:
-      guard let key = try? P256.Signing.PublicKey(rawRepresentation: bytes) else { return nil }
-      self = .ecdsaP256(key)
-    }
-  }
-
-  func verify(
-    data: UnsafeRawBufferPointer, digest: PBFT.Digest, signature: UnsafeRawBufferPointer
-  ) -> RequestVerdict {
-    switch self {
-    case .ed25519(let key):
-      guard signature.count == 64 else { return .wrongFormat }
-      return key.isValidSignature(signature, for: data) ? .authentic : .forged
-    case .ecdsaP256(let key):
-      return withUnsafeTemporaryAllocation(byteCount: ECDSASignatureEncoding.rawByteCount, alignment: 8) {
-        raw in
-        guard ECDSASignatureEncoding.decode(signature, into: raw),
-          let signature = try? P256.Signing.ECDSASignature(rawRepresentation: UnsafeRawBufferPointer(raw))
-        else { return .wrongFormat }
-        return key.isValidSignature(signature, for: SHA256Value(digest)) ? .authentic : .forged
-      }
-    }
-  }
-}
-
-/// A replica's own signature over 24 constant bytes, made at its start with a key of its own: what BFT-SMaRt verifies
-/// once per request with `useSignatures = 2`.
+/// A replica's own signature over 24 constant bytes, made at its start: what BFT-SMaRt verifies once per request with
+/// `useSignatures = 2`. The key is the replica's own and of no consequence: new, but for RSA BFT-SMaRt's built-in one.
 private struct ConstantSignature {
   private let data: [UInt8]
   private let digest: PBFT.Digest
@@ -163,24 +134,15 @@ private struct ConstantSignature {
   init(_ algorithm: SignatureAlgorithm) {
     data = (0..<24).map { UInt8($0) }
     digest = data.withUnsafeBytes { .sha256($0) }
-    // Fresh keys always sign.
-    switch algorithm {
-    case .ed25519:
-      let pair = Curve25519.Signing.PrivateKey()
-      key = .ed25519(pair.publicKey)
-      signature = Array(try! pair.signature(for: data))
-    case .ecdsaP256:
-      let pair = P256.Signing.PrivateKey()
-      key = .ecdsaP256(pair.publicKey)
-      let raw = try! pair.signature(for: SHA256Value(digest))
-      signature = Array(
-        unsafeUninitializedCapacity: ECDSASignatureEncoding.maximumByteCount
-      ) { buffer, count in
-        count = raw.withUnsafeBytes {
-          ECDSASignatureEncoding.encode(raw: $0, into: UnsafeMutableRawBufferPointer(buffer))
-        }
-      }
+    let pair: ClientKeyPair
+    if case .rsa = algorithm.kind, let known = BuiltInKeys.pair(algorithm.kind, of: .master) {
+      pair = known
+    } else {
+      pair = .generate(algorithm.kind)
     }
+    signature = SigningKey(algorithm, pair).signature(of: data)
+    // A pair's own public key is one.
+    key = pair.publicKey.withUnsafeBytes { VerifyingKey(algorithm, $0) }!
   }
 
   func verify() -> RequestVerdict {

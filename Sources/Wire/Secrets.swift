@@ -96,8 +96,8 @@ public struct ReplicaSecrets: Sendable {
   /// M_r, from which the key shared with each client follows.
   public let clientSecret: Secret
   /// All replicas', in ascending order of ids.
-  public let replicas: [ReplicaPublicKeys]
-  public let clients: ClientPublicKeys
+  public private(set) var replicas: [ReplicaPublicKeys]
+  public private(set) var clients: ClientPublicKeys
 
   public init(
     replica: ReplicaID, cluster: ClusterID, signingKey: Curve25519.Signing.PrivateKey,
@@ -113,6 +113,21 @@ public struct ReplicaSecrets: Sendable {
     self.clients = clients
   }
 
+  /// The same with other clients' keys.
+  public func with(clients: ClientPublicKeys) -> ReplicaSecrets {
+    var secrets = self
+    secrets.clients = clients
+    return secrets
+  }
+
+  /// The same with these public keys as well; those that are known stay as they are.
+  public func with(replicas added: [ReplicaPublicKeys]) -> ReplicaSecrets {
+    var secrets = self
+    for keys in added where publicKeys(of: keys.replica) == nil { secrets.replicas.append(keys) }
+    secrets.replicas.sort { $0.replica < $1.replica }
+    return secrets
+  }
+
   /// The public keys of a replica; nil for a stranger.
   public func publicKeys(of replica: ReplicaID) -> ReplicaPublicKeys? {
     replicas.first { $0.replica == replica }
@@ -123,15 +138,25 @@ public struct ReplicaSecrets: Sendable {
 /// could act for a replica towards another.
 public struct GeneratorSecrets: Sendable {
   public let cluster: ClusterID
-  /// The secret from which each client's key pairs are derived.
-  public let clientSecret: Secret
+  /// Where each client's key pairs are.
+  public var pairs: ClientPairs
   /// M_r of each replica.
   public let replicaSecrets: [ReplicaID: Secret]
 
-  public init(cluster: ClusterID, clientSecret: Secret, replicaSecrets: [ReplicaID: Secret]) {
+  public init(cluster: ClusterID, pairs: ClientPairs, replicaSecrets: [ReplicaID: Secret]) {
     self.cluster = cluster
-    self.clientSecret = clientSecret
+    self.pairs = pairs
     self.replicaSecrets = replicaSecrets
+  }
+
+  /// The secret from which clients' pairs are derived.
+  public var clientSecret: Secret { pairs.secret }
+
+  /// The same, but for BFT-SMaRt's loader with the pairs of its files.
+  public func reading(_ loaded: LoadedKeys) -> GeneratorSecrets {
+    var secrets = self
+    secrets.pairs.loaded = loaded
+    return secrets
   }
 }
 

@@ -28,7 +28,7 @@ public final class StatementNotary {
 
   private let cluster: ClusterID
   private let signingKey: Curve25519.Signing.PrivateKey
-  private let keys: [(replica: ReplicaID, key: Curve25519.Signing.PublicKey)]
+  private var keys: [(replica: ReplicaID, key: Curve25519.Signing.PublicKey)]
   /// Digests over statement and signature; a ring.
   private var remembered: [PBFT.Digest] = []
   private var nextRemembered = 0
@@ -37,14 +37,21 @@ public final class StatementNotary {
   public init?(secrets: ReplicaSecrets) {
     cluster = secrets.cluster
     signingKey = secrets.signingKey
-    var keys: [(replica: ReplicaID, key: Curve25519.Signing.PublicKey)] = []
+    keys = []
     for replica in secrets.replicas {
       guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: replica.signing) else {
         return nil
       }
       keys.append((replica.replica, key))
     }
-    self.keys = keys
+  }
+
+  /// Takes the public keys of replicas that are not known yet; what is no key is left out.
+  public func renew(_ secrets: ReplicaSecrets) {
+    for replica in secrets.replicas where !keys.contains(where: { $0.replica == replica.replica }) {
+      guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: replica.signing) else { continue }
+      keys.append((replica.replica, key))
+    }
   }
 
   /// Signs with the own key. Deterministic as Ed25519 is specified; a library may add randomness, which no

@@ -12,6 +12,10 @@ public enum WireError: Error, Hashable, Sendable {
   case signatureLength(Int32, expected: Int32)
   /// The content's length is neither -1 (null content) nor what is left of the data, `expected` bytes.
   case contentLength(Int32, expected: Int32)
+  /// v1.2: the MAC's length is not that of an HmacSHA512.
+  case macLength(Int32, expected: Int32)
+  /// v1.2: the type's value is above the one byte that all types fit in.
+  case messageType(Int32)
 }
 
 extension WireError: CustomStringConvertible {
@@ -26,6 +30,8 @@ extension WireError: CustomStringConvertible {
       "signature length \(length), expected \(expected)"
     case .contentLength(let length, let expected):
       "content length \(length), expected \(expected)" + (expected == 0 ? " or -1" : "")
+    case .macLength(let length, let expected): "MAC length \(length), expected \(expected)"
+    case .messageType(let type): "message type \(type), expected 0...255"
     }
   }
 }
@@ -58,6 +64,8 @@ public enum LinkError: Error, Hashable, Sendable {
   case helloReplica(Int32)
   /// The peer authenticates its frames in another way than we do; the byte it said.
   case helloAuthentication(UInt8)
+  /// The peer says to be another replica than its certificate names.
+  case helloCertificate(Int32, named: Int32)
   /// The peer's public key gives no shared secret (a point of small order).
   case keyAgreement
 }
@@ -73,11 +81,16 @@ extension LinkError: CustomStringConvertible {
     case .request(let type, let error): "\(type) message with a bad request: \(error)"
     case .field(let type): "\(type) message with a field that means nothing"
     case .statement(let error): "\(error)"
+    // A handshake or an alert, of any version.
+    case .helloMark(let mark) where mark >> 16 == 0x1603 || mark >> 16 == 0x1503:
+      "TLS where it is not spoken (is the peer's --replica-auth another?)"
     case .helloMark(let mark): "hello begins with \(String(mark, radix: 16)): not a replica of Muster"
     case .helloVersion(let version): "hello of link version \(version), expected \(LinkHello.version)"
     case .helloCluster: "hello of another cluster"
     case .helloReplica(let id): "hello of an unexpected replica \(id)"
     case .helloAuthentication(let byte): "hello with another replica authentication (\(byte))"
+    case .helloCertificate(let id, let named):
+      "hello of replica \(id) with the certificate of replica \(named)"
     case .keyAgreement: "the peer's X25519 key gives no shared secret"
     }
   }

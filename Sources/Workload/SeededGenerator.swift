@@ -3,7 +3,7 @@
 /// xoshiro256** (Blackman and Vigna, "Scrambled Linear Pseudorandom Number Generators", 2021), its 256-bit
 /// state filled from a 64-bit seed by splitmix64, as its authors advise. Period 2²⁵⁶ − 1; not for secrets.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
-  var state: (UInt64, UInt64, UInt64, UInt64)
+  @usableFromInline var state: (UInt64, UInt64, UInt64, UInt64)
 
   /// Equal seeds give equal sequences; any seed is good, 0 included.
   public init(seed: UInt64) {
@@ -13,6 +13,7 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
 
   init(state: (UInt64, UInt64, UInt64, UInt64)) { self.state = state }
 
+  @inlinable
   public mutating func next() -> UInt64 {
     let product = state.1 &* 5
     let result = ((product << 7) | (product >> 57)) &* 9

@@ -18,8 +18,8 @@ struct Muster: ParsableCommand {
       66 missing input, 69 something needed does not answer, 73 output cannot be made, 130 interrupted.
       """,
     subcommands: [
-      SweepCommand.self, RunCommand.self, ReplicaCommand.self, KeysCommand.self, CounterCommand.self,
-      ReportCommand.self, SimulateCommand.self,
+      SweepCommand.self, RunCommand.self, ReplicaCommand.self, KeysCommand.self, ReconfigureCommand.self,
+      CounterCommand.self, ReportCommand.self, SimulateCommand.self,
     ])
 }
 

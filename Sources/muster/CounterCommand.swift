@@ -12,6 +12,8 @@ struct CounterCommand: AsyncParsableCommand {
 
         muster counter --id 1001 --increment 1 --config cluster
         muster counter --id 1001 --increment 0 --operations 10 --config cluster
+        muster counter --id 1001 --increment 1 --config library/config --kind ordered-hashed
+        muster counter --id 1001 --increment 1 --config library-v1.2/config --dialect 1.2
       """)
 
   @Option(help: "Client id; not that of a replica.")
@@ -32,6 +34,18 @@ struct CounterCommand: AsyncParsableCommand {
     help: ArgumentHelp("Authentication of requests. (default: as system.config says)", valueName: "mode"))
   var signatures: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "How each operation is asked for: ordered, unordered, ordered-hashed or unordered-hashed. "
+        + "(default: ordered; unordered for increment 0)", valueName: "kind"))
+  var kind: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Client frames of BFT-SMaRt: master or 1.2. (default: as the columns of hosts.config say)",
+      valueName: "name"))
+  var dialect: String?
+
   func run() async throws {
     let parameters = try PointParameters(stating: signatures.map { [.signatures: $0] } ?? [:])
     try await CounterClient.run(
@@ -39,6 +53,8 @@ struct CounterCommand: AsyncParsableCommand {
         id: FlagText.whole("--id", id, 0...Int(Int32.max)),
         increment: Int32(FlagText.whole("--increment", increment, Int(Int32.min)...Int(Int32.max))),
         operations: FlagText.whole("--operations", operations ?? "1000", 1...Int(Int32.max)),
-        configDirectory: config, signatureMode: signatures == nil ? nil : parameters.signatureMode))
+        configDirectory: config, signatureMode: signatures == nil ? nil : parameters.signatureMode,
+        kind: kind.map { try CounterOptions.kind($0) },
+        dialect: dialect.map { try CounterOptions.dialect($0) }))
   }
 }

@@ -7,10 +7,17 @@ import Experiment
 /// What is measured.
 struct TargetFlags: ParsableArguments {
   @Option(
-    name: .customLong("protocol"), help: help("Ordering: pbft or noops (n = 1, f = 0).", "pbft", "name"))
+    name: .customLong("protocol"),
+    help: help(
+      "Ordering: pbft or noops (n = 1, f = 0); bftsmart or bftsmart-1.2 for replicas that are not ours.",
+      "pbft",
+      "name"))
   var orderingProtocol: String?
 
-  @Option(help: help("Service: log (audited), counter or null.", "log", "name"))
+  @Option(
+    help: help(
+      "Service: log (audited), counter or null; of foreign replicas counter, echo or microbenchmark.",
+      "log, of foreign replicas counter", "name"))
   var service: String?
 
   @Option(help: help("Replicas, n.", "4", "n"))
@@ -25,16 +32,29 @@ struct TargetFlags: ParsableArguments {
   @Option(help: ArgumentHelp("Folder of hosts.config of running replicas; implies remote.", valueName: "dir"))
   var hosts: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Starts foreign replicas before each point: a shell command with {n}, {f}, {maxbatchsize}, {timeout}, "
+        + "{useSignatures}, {signatures}, {service}, {replysize} and {hosts}, or MUSTER_N and so on in its environment.",
+      valueName: "command"))
+  var targetCommand: String?
+
+  @Option(help: help("How long foreign replicas may take to answer.", "60s", "duration"))
+  var readyTimeout: String?
+
   @Option(help: help("Event loops of in-process replicas.", "cores - 1, in signed modes cores", "count"))
   var loops: String?
 
   @Option(
     help: help(
-      "Authentication of client requests: none, hmac, sign:ed25519, sign:ecdsa-p256, verify-only:ecdsa-p256.",
+      """
+      Authentication of client requests: none, hmac, sign:ALG or verify-only:ALG with ALG of ed25519, ecdsa-p256, \
+      ecdsa-secp256k1, rsa-1024, rsa-2048, rsa-1024-sha512, rsa-2048-sha512.
+      """,
       "none", "mode"))
   var signatures: String?
 
-  @Option(help: help("Authentication between replicas: hmac or none.", "hmac", "mode"))
+  @Option(help: help("Authentication between replicas: hmac, tls or none.", "hmac", "mode"))
   var replicaAuth: String?
 
   @Option(help: help("Requests per batch at most.", "256", "count"))
@@ -68,7 +88,8 @@ struct TargetFlags: ParsableArguments {
     [
       .protocol: orderingProtocol, .service: service, .replicas: replicas, .faults: faults,
       .transport: transport,
-      .hosts: hosts, .loops: loops, .signatures: signatures, .replicaAuth: replicaAuth, .batchSize: batchSize,
+      .hosts: hosts, .targetCommand: targetCommand, .readyTimeout: readyTimeout, .loops: loops,
+      .signatures: signatures, .replicaAuth: replicaAuth, .batchSize: batchSize,
       .batchTimeout: batchTimeout, .requestTimeout: requestTimeout, .viewChangeTimeout: viewChangeTimeout,
       .checkpointPeriod: checkpointPeriod, .logMultiplier: logMultiplier, .durability: durability,
       .faultsScript: faultsScript,

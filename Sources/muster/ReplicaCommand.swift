@@ -17,6 +17,9 @@ struct ReplicaCommand: AsyncParsableCommand {
       keys/cluster.id. Without data and without --format a replica with durability sync refuses (exit 66). After a \
       lost disk, or a crash with async or none, it follows the others and abstains until that is history.
 
+      With an id that is no member it waits until 'muster reconfigure add' has made it one. A membership in currentView \
+      of the folder, stored after such a change, wins over hosts.config and system.config.
+
       Examples:
 
         muster replica --id 0 --config cluster --format --cluster $(cat cluster/keys/cluster.id)
@@ -27,7 +30,8 @@ struct ReplicaCommand: AsyncParsableCommand {
   @Option(help: "Id of this replica in hosts.config.")
   var id: String
 
-  @Option(help: ArgumentHelp("Folder of hosts.config, system.config and keys/.", valueName: "dir"))
+  @Option(
+    help: ArgumentHelp("Folder of hosts.config, system.config and keys, or with config/.", valueName: "dir"))
   var config: String
 
   @Option(help: ArgumentHelp("Service: log (audited), counter or null. (default: log)", valueName: "name"))
@@ -42,7 +46,8 @@ struct ReplicaCommand: AsyncParsableCommand {
   var signatures: String?
 
   @Option(
-    help: ArgumentHelp("Authentication between replicas: hmac or none. (default: hmac)", valueName: "mode"))
+    help: ArgumentHelp(
+      "Authentication between replicas: hmac, tls or none. (default: hmac)", valueName: "mode"))
   var replicaAuth: String?
 
   @Option(help: ArgumentHelp("Requests per batch at most. (default: 256)", valueName: "count"))
@@ -102,6 +107,12 @@ struct ReplicaCommand: AsyncParsableCommand {
       valueName: "how"))
   var byzantine: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Client frames: master or 1.2. (default: 1.2 if hosts.config has three columns, else master)",
+      valueName: "series"))
+  var dialect: String?
+
   @Flag(help: "Print the resolved configuration and where each value comes from, and exit.")
   var printConfig = false
 
@@ -114,7 +125,7 @@ struct ReplicaCommand: AsyncParsableCommand {
     ]
     let own: [ReplicaOptions.OwnKey: String?] = [
       .viewChangeResend: viewChangeResend, .nullRequest: nullRequest, .viewChangePeriod: viewChangePeriod,
-      .byzantine: byzantine,
+      .byzantine: byzantine, .dialect: dialect,
     ]
     let id = try FlagText.whole("--id", id, 0...Int(Int32.max))
     let options = try ReplicaOptions(

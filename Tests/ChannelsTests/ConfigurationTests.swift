@@ -39,6 +39,47 @@ struct HostsConfigurationTests {
         == ["hosts.config:8: process 7002 has no replica port: ignored, as BFT-SMaRt does"])
   }
 
+  /// What BFT-SMaRt v1.2 has.
+  static let earlier = """
+    #server id, address and port
+    0 127.0.0.1 11000
+    1 127.0.0.1 11010
+    2 127.0.0.1 11020
+    3 127.0.0.1 11030
+
+    7001 127.0.0.1 11100
+    """
+
+  @Test("a file of three columns is v1.2's: the next port is the replicas'")
+  func threeColumns() throws {
+    let configuration = try Self.read(Self.earlier)
+    #expect(configuration.dialect == .v12 && configuration.warnings.isEmpty)
+    #expect(configuration.hosts.map(\.replica.rawValue) == [0, 1, 2, 3, 7001])
+    #expect(configuration.hosts.map(\.replicaPort) == [11_001, 11_011, 11_021, 11_031, 11_101])
+    #expect(try Self.read(Self.shipped).dialect == .master)
+    #expect(try Self.read("").dialect == .master)
+  }
+
+  @Test("a stated dialect decides: v1.2 takes four columns as they stand, master no three")
+  func statedDialect() throws {
+    let both = try HostsConfiguration(text: "0 a 1 9\n1 a 5\n", dialect: .v12)
+    #expect(both.dialect == .v12 && both.hosts.map(\.replicaPort) == [9, 6])
+    let none = try HostsConfiguration(text: Self.earlier, dialect: .master)
+    #expect(none.hosts.isEmpty && none.warnings.count == 5 && none.dialect == .master)
+    #expect(
+      throws: ConfigurationError.malformed(
+        path: "hosts.config", line: 1, expected: "a port in 1...65534", found: "'65535'")
+    ) { try Self.read("0 a 65535") }
+    #expect(
+      throws: ConfigurationError.malformed(
+        path: "hosts.config", line: 2, expected: "an address other than line 1's", found: "'a:6'")
+    ) { try Self.read("0 a 5\n1 a 6") }
+    #expect(
+      throws: ConfigurationError.malformed(
+        path: "hosts.config", line: 1, expected: "'id host clientPort'", found: "'0 a'")
+    ) { try HostsConfiguration(text: "0 a", dialect: .v12) }
+  }
+
   @Test("lines may come in any order")
   func order() throws {
     let configuration = try Self.read("2 a 1 2\n0 b 3 4\n1 c 5 6")
@@ -167,7 +208,7 @@ struct SystemConfigurationTests {
     #expect(configuration.hasReadOnlyRequests == false && configuration.invokeOrderedTimeoutSeconds == 40)
     #expect(configuration.controlFlow == 1000 && configuration.repliers == 16 && configuration.log == true)
     #expect(configuration.tlsEnabledCiphers == "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,")
-    #expect(configuration.keysWithoutEffect.contains("system.communication.useControlFlow"))
+    #expect(configuration.keysWithoutEffect.contains("system.numrepliers"))
     #expect(!configuration.keysWithoutEffect.contains("system.servers.num"))
   }
 
@@ -179,10 +220,55 @@ struct SystemConfigurationTests {
     let effective = Set(all).subtracting(configuration.keysWithoutEffect)
     #expect(
       effective.map { $0.split(separator: ".").last! }.sorted() == [
-        "batchtimeout", "bft", "bindaddress", "checkpoint_period", "defaultKeyLoader", "defaultkeys", "f",
-        "invokeOrderedTimeout", "maxRequestSize", "maxbatchsize", "num", "readonly_requests", "timeout",
-        "useSignatures", "view",
+        "batchtimeout", "bft", "bindaddress", "checkpoint_period", "defaultKeyLoader", "defaultkeys",
+        "enabled_ciphers", "f", "hashAlgorithm", "id", "invokeOrderedTimeout", "log_to_disk",
+        "maxBatchSizeInBytes",
+        "maxRequestSize", "maxbatchsize", "num", "protocol_version", "readonly_requests",
+        "signatureAlgorithm",
+        "sync_log", "timeout", "useControlFlow", "useSignatures", "view",
       ])
+  }
+
+  @Test("every key of the file says what becomes of it, in one line")
+  func uses() throws {
+    let configuration = try Self.read(Self.shipped + "\nsystem.servers.f = 0")
+    #expect(
+      configuration.uses.count == Self.shipped.split(separator: "\n").filter { !$0.hasPrefix("#") }.count)
+    #expect(
+      configuration.uses.allSatisfy { !$0.text.isEmpty && !$0.text.contains("\n") && $0.text.count < 100 })
+    #expect(configuration.uses.first?.line == 3 && configuration.uses.last?.value == "0")
+    #expect(
+      configuration.uses.contains {
+        $0.description
+          == "system.numrepliers = 16: no effect: one event loop serves all connections of a replica"
+      })
+    #expect(
+      configuration.uses.contains {
+        $0.description == "system.totalordermulticast.maxbatchsize = 1024: batch_size"
+      })
+  }
+
+  @Test("what only v1.2 has is known as well")
+  func keysOf12() throws {
+    let configuration = try Self.read(
+      """
+      system.communication.useMACs = 1
+      system.communication.hmacAlgorithm = HmacSHA512
+      system.communication.hmacAlgorithmProvider = SunJCE
+      system.ssltls = true
+      """)
+    #expect(configuration.warnings.isEmpty && configuration.usesMACs == true && configuration.usesTLS == true)
+    #expect(try Self.read("system.communication.useMACs = false").usesMACs == false)
+  }
+
+  @Test("an address to bind to that is no IPv4 address counts as auto, and is told")
+  func bindAddress() throws {
+    let configuration = try Self.read("system.communication.bindaddress = 10.0.0")
+    #expect(configuration.bindAddress == nil)
+    #expect(
+      configuration.warnings.map(\.description)
+        == ["system.config:1: '10.0.0' is no IPv4 address: counts as auto, as in BFT-SMaRt"])
+    #expect(try Self.read("system.communication.bindaddress = auto").warnings.isEmpty)
   }
 
   @Test("an absent key is nil, and BFT-SMaRt's default on demand")
@@ -242,10 +328,7 @@ struct SystemConfigurationTests {
         "system.communication.defaultKeyLoader = DSA",
         "ECDSA, RSA or SunEC for system.communication.defaultKeyLoader"
       ),
-      (
-        "system.communication.bindaddress = 10.0.0",
-        "an IPv4 address or auto for system.communication.bindaddress"
-      ),
+      ("system.communication.useMACs = 2", "0, 1, true or false for system.communication.useMACs"),
       (
         "system.initial.view = 0,1,1", "replica ids, each once, separated by commas for system.initial.view"
       ),

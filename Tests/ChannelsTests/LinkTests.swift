@@ -1,10 +1,28 @@
-// Links over memory and over sockets keep the same promises: order, whole frames, one end.
+// Links over memory, over sockets and over TLS keep the same promises: order, whole frames, one end.
 
 import Channels
 import Dispatch
 import NIOCore
+import PBFT
 import TestSupport
 import Testing
+import Wire
+
+/// The ways in which two ends are joined.
+enum Way: String, CaseIterable, Sendable {
+  case memory, sockets, tls
+
+  var transport: Transport { self == .memory ? .memory : .sockets }
+
+  /// TLS for replica `id` of a cluster of two.
+  func security(of id: Int32) throws -> LinkTLS? {
+    guard self == .tls else { return nil }
+    let credentials = LinkAuthority.publiclyKnown(cluster: Self.cluster).issue(for: ReplicaID(rawValue: id))
+    return try LinkTLS(credentials: credentials, cluster: Self.cluster)
+  }
+
+  static let cluster = ClusterID.random()
+}
 
 /// Two ends of one connection, each on a loop of its own.
 private struct Connection {
@@ -14,15 +32,18 @@ private struct Connection {
 
   /// `taking` is the rule of the far end.
   static func open(
-    _ transport: Transport, _ loops: [any EventLoop], taking: @escaping PlainLink.Taking = { $1.count }
+    _ way: Way, _ loops: [any EventLoop], taking: @escaping PlainLink.Taking = { $1.count }
   ) async throws -> Connection {
     let far = PlainLink(loop: loops[1], taking: taking)
-    let place = transport.place()
-    let listener = try await Listener.open(place, boss: loops[1], worker: loops[1]) { link in
+    let place = way.transport.place()
+    let listener = try await Listener.open(
+      place, boss: loops[1], worker: loops[1], security: try way.security(of: 0)
+    ) { link in
       far.adopt(link)
       return far
     }.get()
-    let near = try await PlainLink.connect(to: place.reached(at: listener.port), on: loops[0])
+    let near = try await PlainLink.connect(
+      to: place.reached(at: listener.port), on: loops[0], security: try way.security(of: 1))
     try await far.watch.until("the connection is accepted") { far.link != nil }
     return Connection(near: near, far: far, listener: listener)
   }
@@ -33,13 +54,13 @@ private struct Connection {
     await far.close()
   }
 
-  /// Runs `body` over a connection of `transport`.
+  /// Runs `body` over a connection of that kind.
   static func over(
-    _ transport: Transport, taking: @escaping PlainLink.Taking = { $1.count },
+    _ way: Way, taking: @escaping PlainLink.Taking = { $1.count },
     _ body: (Connection) async throws -> Void
   ) async throws {
     try await withLoops(2) { loops in
-      let connection = try await open(transport, loops, taking: taking)
+      let connection = try await open(way, loops, taking: taking)
       do {
         try await body(connection)
         await connection.close()
@@ -51,11 +72,11 @@ private struct Connection {
   }
 }
 
-@Suite("Links, over memory and over sockets")
+@Suite("Links, over memory, sockets and TLS")
 struct LinkTests {
-  @Test("what is appended in a turn leaves in one flush and arrives in order", arguments: Transport.allCases)
-  func arrivesInOrder(transport: Transport) async throws {
-    try await Connection.over(transport) { connection in
+  @Test("what is appended in a turn leaves in one flush and arrives in order", arguments: Way.allCases)
+  func arrivesInOrder(way: Way) async throws {
+    try await Connection.over(way) { connection in
       let sent = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
       for begin in stride(from: 0, to: sent.count, by: 20_000) {
         try await connection.near.on { end in
@@ -75,9 +96,9 @@ struct LinkTests {
     }
   }
 
-  @Test("both directions are streams of their own", arguments: Transport.allCases)
-  func answersComeBack(transport: Transport) async throws {
-    try await Connection.over(transport) { connection in
+  @Test("both directions are streams of their own", arguments: Way.allCases)
+  func answersComeBack(way: Way) async throws {
+    try await Connection.over(way) { connection in
       try await connection.near.send([1, 2, 3])
       #expect(try await connection.far.untilTaken(3) == [1, 2, 3])
       try await connection.far.send([4, 5])
@@ -85,10 +106,10 @@ struct LinkTests {
     }
   }
 
-  @Test("a part of a frame is presented again, with more behind it", arguments: Transport.allCases)
-  func presentsPartsAgain(transport: Transport) async throws {
+  @Test("a part of a frame is presented again, with more behind it", arguments: Way.allCases)
+  func presentsPartsAgain(way: Way) async throws {
     // Frames of ten bytes, whole ones only.
-    try await Connection.over(transport, taking: { $1.count - $1.count % 10 }) { connection in
+    try await Connection.over(way, taking: { $1.count - $1.count % 10 }) { connection in
       let sent = (0..<23).map { UInt8($0) }
       try await connection.near.send(Array(sent[..<7]))
       try await connection.far.watch.until("the part is presented") { connection.far.presented.count == 1 }
@@ -105,8 +126,8 @@ struct LinkTests {
     }
   }
 
-  @Test("skipped bytes are dropped as they come, and never presented", arguments: Transport.allCases)
-  func skips(transport: Transport) async throws {
+  @Test("skipped bytes are dropped as they come, and never presented", arguments: Way.allCases)
+  func skips(way: Way) async throws {
     let skipped = 300_000
     // The four bytes of a header announce what is to be skipped, the header included.
     let taking: PlainLink.Taking = { link, bytes in
@@ -114,7 +135,7 @@ struct LinkTests {
       link.skip(skipped)
       return 0
     }
-    try await Connection.over(transport, taking: taking) { connection in
+    try await Connection.over(way, taking: taking) { connection in
       try await connection.near.send([0xde, 0xad, 0xbe, 0xef])
       try await connection.far.watch.until("the header is presented") { connection.far.presented.count == 1 }
       for _ in 0..<3 { try await connection.near.send(Array(repeating: 0, count: 99_000)) }
@@ -125,22 +146,22 @@ struct LinkTests {
     }
   }
 
-  @Test("bytes behind a skipped frame in the same burst are presented", arguments: Transport.allCases)
-  func skipsWithinABurst(transport: Transport) async throws {
+  @Test("bytes behind a skipped frame in the same burst are presented", arguments: Way.allCases)
+  func skipsWithinABurst(way: Way) async throws {
     let taking: PlainLink.Taking = { link, bytes in
       guard bytes[0] == 9 else { return bytes.count }
       link.skip(5)
       return 0
     }
-    try await Connection.over(transport, taking: taking) { connection in
+    try await Connection.over(way, taking: taking) { connection in
       try await connection.near.send([9, 0, 0, 0, 0, 1, 2])
       #expect(try await connection.far.untilTaken(2) == [1, 2])
     }
   }
 
-  @Test("closing tells each end once, after what was sent before", arguments: Transport.allCases)
-  func closesOnce(transport: Transport) async throws {
-    try await Connection.over(transport) { connection in
+  @Test("closing tells each end once, after what was sent before", arguments: Way.allCases)
+  func closesOnce(way: Way) async throws {
+    try await Connection.over(way) { connection in
       try await connection.near.on { end in
         [UInt8]([1, 2, 3]).withUnsafeBytes { end.link.append($0) }
         end.link.flush()
@@ -165,13 +186,13 @@ struct LinkTests {
     }
   }
 
-  @Test("a link closed inside its own burst is presented no more", arguments: Transport.allCases)
-  func closesWithinABurst(transport: Transport) async throws {
+  @Test("a link closed inside its own burst is presented no more", arguments: Way.allCases)
+  func closesWithinABurst(way: Way) async throws {
     let taking: PlainLink.Taking = { link, bytes in
       link.close(.malformed("not a frame"))
       return 1
     }
-    try await Connection.over(transport, taking: taking) { connection in
+    try await Connection.over(way, taking: taking) { connection in
       try await connection.near.send([1, 2, 3])
       #expect(try await connection.far.untilClosed() == .malformed("not a frame"))
       #expect(try await connection.near.untilClosed() == .peer)
@@ -180,9 +201,9 @@ struct LinkTests {
     }
   }
 
-  @Test("a peer that does not read costs at most the limit of the queue", arguments: Transport.allCases)
-  func overflowCloses(transport: Transport) async throws {
-    try await Connection.over(transport) { connection in
+  @Test("a peer that does not read costs at most the limit of the queue", arguments: Way.allCases)
+  func overflowCloses(way: Way) async throws {
+    try await Connection.over(way) { connection in
       // The far end's loop does nothing while this is held.
       let held = DispatchSemaphore(value: 0)
       connection.far.loop.execute { held.wait() }

@@ -50,7 +50,7 @@ struct Invocation {
 struct HelpTests {
   @Test(
     "the help text of each command is the one in its file",
-    arguments: ["muster", "sweep", "run", "replica", "keys", "counter", "report", "simulate"])
+    arguments: ["muster", "sweep", "run", "replica", "keys", "reconfigure", "counter", "report", "simulate"])
   func helpIsGolden(command: String) throws {
     let invocation =
       command == "muster" ? try Invocation.muster("--help") : try Invocation.muster(command, "--help")
@@ -129,6 +129,17 @@ struct ErrorTests {
     expect(
       try .muster("keys", "--config", ".", "--clients", "5"), 64,
       "--clients 5: expected a range of client ids such as 10000..10999, first <= last, both included")
+    expect(
+      try .muster("keys", "--config", ".", "--add", "4,4"), 64,
+      "--add 4,4: expected replica ids, each once, separated by commas")
+    expect(try .muster("keys", "--config", "."), 64, "expected --clients a..b, or --add with replica ids")
+    expect(
+      try .muster("reconfigure", "add", "4:host:1", "--config", "."), 64,
+      "add 4:host:1: expected ID:HOST:CLIENTPORT:REPLICAPORT with two ports in 1...65535, as in 4:10.0.0.5:11000:11001"
+    )
+    expect(
+      try .muster("reconfigure", "grow", "4", "--config", "."), 64,
+      "grow: expected add ID:HOST:CLIENTPORT:REPLICAPORT, remove ID or f F")
     expect(
       try .muster("sweep", "--resume"), 64, "--resume: expected --out DIR with it, the folder to go on in")
   }

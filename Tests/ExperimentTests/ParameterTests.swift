@@ -67,7 +67,8 @@ struct ParameterTests {
     #expect(errors([.transport: "udp"]) == ["--transport udp: expected one of memory, loopback, remote"])
     #expect(
       errors([.signatures: "rsa"]) == [
-        "--signatures rsa: expected one of none, hmac, sign:ed25519, sign:ecdsa-p256, verify-only:ecdsa-p256"
+        "--signatures rsa: expected none, hmac, sign:<algorithm> or verify-only:<algorithm>, where the algorithm is one of "
+          + "ed25519, ecdsa-p256, ecdsa-secp256k1, rsa-1024, rsa-2048, rsa-1024-sha512, rsa-2048-sha512"
       ])
     #expect(
       errors([.drain: "5"]) == [
@@ -95,6 +96,11 @@ struct ParameterTests {
       errors([.hosts: "here", .transport: "memory"]) == [
         "--hosts here: expected no hosts folder, because transport is memory"
       ])
+    #expect(
+      errors([.replicaAuth: "tls", .transport: "memory"]) == [
+        "--replica-auth tls: expected none or hmac with transport memory, where no byte leaves the process; TLS needs sockets"
+      ])
+    #expect(errors([.replicaAuth: "tls", .transport: "loopback"]) == [])
     #expect(
       errors([.rate: "5", .rateShare: "0.5"]) == [
         "--rate-share 0.5: expected either rate or rate_share, not both"

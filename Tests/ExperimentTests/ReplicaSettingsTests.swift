@@ -3,8 +3,11 @@
 import Channels
 import Experiment
 import Foundation
+import PBFT
 import ReplicaHost
+import Replication
 import Testing
+import Wire
 
 @Suite("Fabric's files and variables")
 struct FabricSourcesTests {
@@ -103,13 +106,14 @@ struct FabricSourcesTests {
 struct ReplicaSettingsTests {
   private func resolve(
     flags: [ParameterKey: String] = [:], own: [ReplicaOptions.OwnKey: String] = [:],
-    environment: [String: String] = [:], yaml: String = "", system: String = ""
+    environment: [String: String] = [:], yaml: String = "", system: String = "",
+    folder: FolderFacts = FolderFacts()
   ) throws -> ResolvedReplicaSettings {
     try ResolvedReplicaSettings.resolve(
       flags: ReplicaOptions(id: 1, configDirectory: "c", stating: flags, own: own),
       environment: FabricSources.environment(environment),
       yaml: FabricSources.yaml(yaml, path: "c/config.yaml"),
-      systemConfig: SystemConfiguration(text: system))
+      systemConfig: SystemConfiguration(text: system), folder: folder)
   }
 
   @Test("without any statement Muster's defaults hold")
@@ -226,10 +230,20 @@ struct ReplicaSettingsTests {
       flags: [.durability: "async"], own: [.nullRequest: "10s"],
       system: "system.servers.num = 7\nsystem.communication.useSignatures = 1"
     ).text
-    let lines = text.split(separator: "\n").map {
+    let all = text.split(separator: "\n").map {
       $0.split(separator: "#").map { $0.trimmingCharacters(in: .whitespaces) }
     }
-    #expect(lines.count == 22 && lines.allSatisfy { $0.count == 2 })
+    // Each line of system.config stands below with what becomes of it.
+    #expect(
+      text.hasSuffix(
+        """
+        # system.config:1: system.servers.num = 7: n, as long as no membership is stored
+        # system.config:2: system.communication.useSignatures = 1: signatures: 0 none, 1 sign, 2 verify-only, with the \
+        algorithm of the keys
+
+        """))
+    let lines = all.dropLast(2)
+    #expect(lines.count == 30 && lines.allSatisfy { $0.count == 2 })
     #expect(lines[0] == ["id: 1", "--id"])
     for expected in [
       ["replicas: 7", "c/system.config system.servers.num"], ["faults: as hosts.config", "default"],
@@ -241,6 +255,88 @@ struct ReplicaSettingsTests {
     }
     // Reads as YAML, too: a name, a value, a comment.
     #expect(Set(lines.map { $0[0].prefix { $0 != ":" } }).count == lines.count)
+  }
+
+  @Test("the file that BFT-SMaRt ships decides what it can")
+  func shippedSystemConfig() throws {
+    let settings = try resolve(
+      system: """
+        system.bft = true
+        system.ttp.id = 7002
+        system.totalordermulticast.maxBatchSizeInBytes = 1000000
+        system.totalordermulticast.maxbatchsize = 1024
+        system.totalordermulticast.checkpoint_period = 1024
+        system.totalordermulticast.log_to_disk = false
+        system.totalordermulticast.sync_log = false
+        system.communication.maxRequestSize = 100000
+        system.communication.useControlFlow = 1000
+        system.communication.hashAlgorithm = SHA-256
+        system.communication.useSignatures = 1
+        """, folder: FolderFacts(keyAlgorithm: .ecdsaSecp256k1))
+    #expect(settings.faultModel.value == .byzantine && settings.trustedPartyID.value == 7002)
+    #expect(settings.durability.value == .none && settings.durability.source == .systemConfig)
+    #expect(settings.maximumBatchBytes.value == 1_000_000 && settings.replyHash.value == .sha256)
+    #expect(settings.signatureMode.value == .sign(.ecdsaSecp256k1) && settings.controlFlow.value == 1000)
+    #expect(settings.notices.isEmpty)
+    let configuration = settings.replicaConfiguration
+    #expect(configuration.maximumRequestBytes == 100_000 && configuration.maximumBatchBytes == 1_000_000)
+    #expect(configuration.administrator == 7002 && configuration.maximumOutstandingPerClient == 32)
+    #expect(configuration.batchSize == 1024 && configuration.checkpointPeriod == 1024)
+  }
+
+  @Test("log_to_disk and sync_log are durability")
+  func durability() throws {
+    let order = "system.totalordermulticast."
+    func settings(_ lines: String...) throws -> ReplicaSetting<Durability> {
+      try resolve(system: lines.map { order + $0 }.joined(separator: "\n")).durability
+    }
+    #expect(try settings("log_to_disk = true").value == .async)
+    let synced = try settings("log_to_disk = true", "sync_log = true")
+    #expect(synced.value == .sync && synced.place == "c/system.config \(order)sync_log")
+    #expect(try settings("log_to_disk = false", "sync_log = true").value == .none)
+    #expect(try settings("log = true").value == .sync && settings("log = true").source == .standard)
+  }
+
+  @Test("v1.2 has MACs, SHA-512 and RSA unless its file says otherwise")
+  func earlierSeries() throws {
+    let facts = FolderFacts(dialect: .v12, keyAlgorithm: .rsa2048SHA512)
+    let settings = try resolve(system: "system.communication.useSignatures = 2", folder: facts)
+    #expect(settings.dialect.value == .v12 && settings.dialect.place == "hosts.config, three columns")
+    #expect(settings.usesMACs.value && settings.replyHash.value == .sha512)
+    #expect(settings.signatureMode.value == .verifyOnly(.rsa2048SHA512))
+    let other = try resolve(
+      system: "system.communication.useMACs = 0\nsystem.communication.hashAlgorithm = SHA-256", folder: facts)
+    #expect(!other.usesMACs.value && other.replyHash.value == .sha256)
+    #expect(try !resolve().usesMACs.value && resolve().dialect.value == .master)
+    let failure = #expect(throws: CommandFailure.self) {
+      try resolve(system: "system.communication.hashAlgorithm = MD5")
+    }
+    #expect(
+      failure?.message
+        == "c/system.config: system.communication.hashAlgorithm = MD5: expected SHA-256 or SHA-512")
+  }
+
+  @Test("a replica listens on bindaddress, else on loopback, else on its host's address")
+  func bindAddress() throws {
+    let line = "system.communication.bindaddress ="
+    func bind(_ system: String, _ host: String) throws -> String {
+      try resolve(system: system, folder: FolderFacts(host: host)).bindHost.value
+    }
+    #expect(try bind("\(line) auto", "127.0.0.1") == "127.0.0.1")
+    #expect(try bind("", "localhost") == "127.0.0.1")
+    #expect(try bind("\(line) auto", "10.1.2.3") == "10.1.2.3")
+    #expect(try bind("\(line) 0.0.0.0", "10.1.2.3") == "0.0.0.0")
+    #expect(try bind("\(line) 192.168.1.4", "127.0.0.1") == "192.168.1.4")
+  }
+
+  @Test("a batch has room for the largest request, and crash mode is taken over")
+  func limits() throws {
+    let settings = try resolve(
+      system: "system.totalordermulticast.maxBatchSizeInBytes = 1000\nsystem.bft = false\nsystem.ttp.id = -1")
+    #expect(settings.maximumBatchBytes.value == 1 << 20 && settings.notices.count == 1)
+    #expect(settings.faultModel.value == .crash && settings.trustedPartyID.value == nil)
+    let unlimited = try resolve(system: "system.totalordermulticast.maxBatchSizeInBytes = 2147483647")
+    #expect(unlimited.notices.isEmpty && unlimited.replicaConfiguration.validate().isEmpty)
   }
 
   @Test(

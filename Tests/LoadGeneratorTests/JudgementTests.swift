@@ -150,7 +150,7 @@ struct CeilingTests {
       return rate <= 4_000 && trials[rate]! == 3
     }
     #expect(found == 4_000)
-    #expect(trials == [1_000: 3, 2_000: 3, 4_000: 3, 8_000: 3, 16_000: 3])
+    #expect(trials == [1_000: 3, 2_000: 3, 4_000: 3, 8_000: 5, 16_000: 5])
   }
 
   @Test("one rate that fails between two that hold does not end the search")

@@ -98,7 +98,7 @@ private func plan(
   plan.warmupNanoseconds = warmup * millisecond
   plan.measureNanoseconds = measure * millisecond
   plan.drainNanoseconds = drain * millisecond
-  plan.auditBase = 0
+  plan.audit = .log(base: 0)
   return plan
 }
 
@@ -223,7 +223,7 @@ struct OpenLoopAccountTests {
     plan.warmupNanoseconds = 50 * millisecond
     plan.measureNanoseconds = 200 * millisecond
     plan.drainNanoseconds = 20_000 * millisecond
-    plan.auditBase = 0
+    plan.audit = .log(base: 0)
     let outcome = try await run(plan, against: .answering, sessions: 4)
     #expect(outcome.scheduled == 0)
     #expect(outcome.offered == outcome.answered + outcome.censored && outcome.censored == 0)
@@ -292,7 +292,7 @@ struct NullTargetTests {
       let sessions = ClientSessions(configuration: configuration, signer: signer, loop: loops[0])
       try await loops[0].flatSubmit { sessions.connect() }.get()
       var load = plan(rate: 200, measure: 200, drain: 20_000)
-      load.auditBase = nil
+      load.audit = .absent
       let outcome = try await OpenLoop(plan: load, sessions: sessions).run().get()
       #expect(outcome.offered == 40 && outcome.answered == 40 && outcome.checked == 0)
       try await loops[0].submit { sessions.close() }.get()

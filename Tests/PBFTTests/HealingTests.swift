@@ -15,7 +15,7 @@ struct HealingTests {
       for number in 1...4 as ClosedRange<UInt64> { cluster.propose(number) }
       cluster.deliver { !kind($0) }
       cluster.drop(where: kind)
-      cluster.settle()
+      cluster.settle(rounds: 60)
       #expect(cluster.executed.allSatisfy { $0.count == 4 })
       #expect(
         cluster.cores.allSatisfy { $0.view == .zero && $0.stableCheckpoint.sequence == SequenceNumber(4) })
@@ -82,19 +82,53 @@ struct HealingTests {
     cluster.deliver { $0.to == 2 }
     cluster.drop { $0.to == 3 && $0.message.isPrePrepare }
     let refused = PrePrepare(view: .zero, sequence: SequenceNumber(1), digest: digest(1), batch: .none)
-    cluster.give(.prePrepareRefused(refused, from: ReplicaID(0)), to: 3)
+    cluster.give(.prePrepareRefused(refused, isReconfiguration: false, from: ReplicaID(0)), to: 3)
     #expect(!cluster.flights.contains { $0.from == 3 })
+    // The prepare of replica 2 is the second to stand by it: at once, without a timer.
     cluster.deliver()
-    #expect(allEmpty(cluster.executed))
-    cluster.expire(.healing, of: 3)
-    cluster.settle()
     for index in [0, 2, 3] { #expect(cluster.executed[index].map(\.digest) == [digest(1)]) }
+    cluster.settle()
     // The primary's word alone is not enough.
     let other = PrePrepare(view: .zero, sequence: SequenceNumber(2), digest: digest(2), batch: .none)
-    cluster.give(.prePrepareRefused(other, from: ReplicaID(0)), to: 3)
+    cluster.give(.prePrepareRefused(other, isReconfiguration: false, from: ReplicaID(0)), to: 3)
     cluster.drop { _ in true }
     cluster.expire(.healing, of: 3)
     #expect(!cluster.flights.contains { $0.message.isPrepare })
+  }
+
+  @Test(
+    "a refused batch that was handed over needs no fetch, and is held once: until it is taken or its view ends"
+  )
+  func refusedBatchAtHand() {
+    let cluster = OrderingCluster(replicas: 4)
+    cluster.crash(1)
+    for number in 1...2 as ClosedRange<UInt64> { cluster.propose(number) }
+    cluster.drop { $0.to == 3 && $0.message.isPrePrepare }
+    // Of the second one nobody but the primary will hear.
+    cluster.drop {
+      if case .prePrepare(let message) = $0.message { message.sequence == SequenceNumber(2) } else { false }
+    }
+    for number in 1...2 as ClosedRange<UInt64> {
+      let refused = PrePrepare(
+        view: .zero, sequence: SequenceNumber(number), digest: digest(number),
+        batch: cluster.newBatch(digest(number), at: 3))
+      cluster.give(.prePrepareRefused(refused, isReconfiguration: false, from: ReplicaID(0)), to: 3)
+      let again = PrePrepare(
+        view: .zero, sequence: SequenceNumber(number), digest: digest(number),
+        batch: cluster.newBatch(digest(number), at: 3))
+      cluster.give(.prePrepareRefused(again, isReconfiguration: false, from: ReplicaID(0)), to: 3)
+    }
+    #expect(cluster.discarded[3].count == 2, "what comes twice is not held twice")
+    var fetches = 0
+    cluster.deliver {
+      if case .fetchBatch = $0.message { fetches += 1 }
+      return true
+    }
+    #expect(fetches == 0)
+    for index in [0, 2, 3] { #expect(cluster.executed[index].map(\.digest) == [digest(1)]) }
+    for index in [0, 2, 3] { cluster.give(.suspectPrimary(accused: 5), to: index) }
+    cluster.deliver()
+    #expect(cluster.discarded[3].count == 3, "the view that knew the second one is over")
   }
 
   @Test("what was executed elsewhere under a digest unknown here is fetched by that digest")
@@ -109,6 +143,45 @@ struct HealingTests {
     }
     #expect(cluster.executed[3].isEmpty)
     cluster.deliver()
+    #expect(cluster.executed[3].count == 1)
+  }
+
+  @Test(
+    "who has missed the last batch altogether hears of it once all is quiet, and then nobody says anything")
+  func quietLag() {
+    let cluster = OrderingCluster(replicas: 4)
+    cluster.propose(1)
+    cluster.deliver { $0.to != 3 && $0.from != 3 }
+    cluster.drop { _ in true }
+    #expect(cluster.executed.map(\.count) == [1, 1, 1, 0])
+    // It knows of nothing that it could ask for.
+    #expect(cluster.nodes[3].timers.isEmpty)
+    cluster.settle(rounds: 100)
+    #expect(cluster.executed.map(\.count) == [1, 1, 1, 1])
+    #expect(cluster.flights.isEmpty && cluster.nodes.allSatisfy { $0.timers.isEmpty })
+    // The last word about a batch is one status of each replica.
+    cluster.propose(2)
+    cluster.deliver()
+    for index in 0..<4 { cluster.expire(.standing, of: index) }
+    let said = cluster.flights.filter {
+      if case .status(let status) = $0.message { !status.asks } else { false }
+    }
+    #expect(said.count == 12 && cluster.flights.count == 12)
+    cluster.settle(rounds: 100)
+    #expect(cluster.flights.isEmpty && cluster.nodes.allSatisfy { $0.timers.isEmpty })
+  }
+
+  @Test("a link that comes back is a reason to say where one stands")
+  func linksChanged() {
+    let cluster = OrderingCluster(replicas: 4)
+    cluster.propose(1)
+    cluster.deliver { $0.to != 3 && $0.from != 3 }
+    cluster.drop { _ in true }
+    // The word about it is lost as well.
+    cluster.settle(rounds: 100) { $0.to != 3 }
+    #expect(cluster.executed[3].isEmpty && cluster.nodes.allSatisfy { $0.timers.isEmpty })
+    cluster.give(.linksChanged, to: 1)
+    cluster.settle(rounds: 100)
     #expect(cluster.executed[3].count == 1)
   }
 

@@ -186,9 +186,13 @@ final class RandomSchedule {
     case .flight(let flight):
       if case .prePrepare(var refused) = flight.message, cluster.nodes[flight.to].isUp, random.chance(refusal)
       {
-        refused.batch = .none
+        refused.batch =
+          refused.digest == .zero || random.chance(300)
+          ? .none : cluster.newBatch(refused.digest, at: flight.to)
+        let isReconfiguration = refused.digest.words.3 == 2
         let sender = ReplicaID(Int32(flight.from))
-        cluster.give(.prePrepareRefused(refused, from: sender), to: flight.to)
+        cluster.give(
+          .prePrepareRefused(refused, isReconfiguration: isReconfiguration, from: sender), to: flight.to)
       } else {
         cluster.deliver(flight)
       }

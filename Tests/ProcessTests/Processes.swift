@@ -94,7 +94,7 @@ final class ProcessStage: @unchecked Sendable {
   private init(replicas: Int) throws {
     folder = NSTemporaryDirectory() + "muster-stage-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    let free = try FreePorts.take(2 * replicas)
+    let free = (0..<2 * replicas).map { _ in LoopbackPorts.take() }
     ports = (0..<replicas).map { (free[2 * $0], free[2 * $0 + 1]) }
     let lines = ports.enumerated().map { "\($0) 127.0.0.1 \($1.client) \($1.replica)" }
     try write("hosts.config", lines.joined(separator: "\n") + "\n")
@@ -165,15 +165,6 @@ final class ProcessStage: @unchecked Sendable {
         }
       }
     }
-  }
-}
-
-/// Ports of the loopback that nobody uses.
-enum FreePorts {
-  /// Takes all of them before it gives any back, so that they differ.
-  static func take(_ count: Int) throws -> [Int] {
-    let sockets = try (0..<count).map { _ in try HeldPort() }
-    return sockets.map(\.port)
   }
 }
 

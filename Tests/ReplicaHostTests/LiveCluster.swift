@@ -23,6 +23,16 @@ struct ClusterPlan {
   var adjust: (inout HostConfiguration) -> Void = { _ in }
   /// Where the replicas keep their data; nil when they keep none.
   var dataFolder: String?
+  /// Where the replicas complain; nobody listens by default.
+  var logger: Logger?
+  /// Replicas that misbehave.
+  var behaviours: [Int: AdversarialBehaviour] = [:]
+  /// How many of the replicas, from the first, are the first membership; all by default.
+  var members: Int?
+  /// The client that may change the membership, with a key of its own; nil = nobody.
+  var trustedClient: Int32?
+  /// Whether places are known before anybody listens there, so that a membership can name them. Over sockets.
+  var hasKnownPorts = false
 }
 
 /// A running cluster on two loops; a third is for clients.
@@ -33,6 +43,8 @@ final class LiveCluster: @unchecked Sendable {
   let membership: Membership
   /// By position; nil where a replica has not been started.
   private(set) var hosts: [HostedReplica?]
+  /// Those around whose hosts an adversary is.
+  private var adversaries: [Int: AdversarialReplica] = [:]
   private(set) var clientEndpoints: [Endpoint]
   private(set) var replicaEndpoints: [ReplicaID: Endpoint] = [:]
   /// Where clients live.
@@ -48,12 +60,26 @@ final class LiveCluster: @unchecked Sendable {
     self.loops = Array(loops.dropLast())
     loop = loops.last!
     meters = self.loops.map { _ in LoopMeter(owners: plan.count) }
-    membership = Membership(count: plan.count)
-    keys = ClusterKeys.generate(replicas: membership.replicas)
+    membership = Membership(count: plan.members ?? plan.count)
+    let ids = Membership(count: plan.count).replicas
+    keys = ClusterKeys.generate(replicas: ids)
     clientKeys = keys.clientPublicKeys(Self.firstClient...Self.firstClient + 9, mode: plan.mode)
     hosts = Array(repeating: nil, count: plan.count)
-    clientEndpoints = (0..<plan.count).map { _ in plan.transport.place() }
-    for id in membership.replicas { replicaEndpoints[id] = plan.transport.place() }
+    func place() -> Endpoint {
+      plan.hasKnownPorts ? Transport.sockets.place() : plan.transport.place()
+    }
+    clientEndpoints = ids.map { _ in place() }
+    for id in ids { replicaEndpoints[id] = place() }
+  }
+
+  /// Where a replica is reached, as a membership says it.
+  func address(of index: Int) -> MemberAddress? {
+    let id = ReplicaID(Int32(index))
+    guard case .socket(let host, let clientPort) = clientEndpoints[index],
+      case .socket(_, let replicaPort)? = replicaEndpoints[id]
+    else { return nil }
+    return MemberAddress(
+      replica: id, host: host, clientPort: UInt16(clientPort), replicaPort: UInt16(replicaPort))
   }
 
   /// Runs `body` with a cluster whose starting replicas are connected to each other, and stops it.
@@ -66,7 +92,9 @@ final class LiveCluster: @unchecked Sendable {
         let starting = plan.starting ?? Array(0..<plan.count)
         for index in starting { try await cluster.start(index) }
         if starting.count == plan.count {
-          for host in cluster.hosts { try await host!.allConnected().get() }
+          for (index, host) in cluster.hosts.enumerated() where plan.behaviours[index] == nil {
+            try await host!.allConnected().get()
+          }
         }
         try await body(cluster)
         await cluster.stop()
@@ -79,7 +107,7 @@ final class LiveCluster: @unchecked Sendable {
 
   /// The configuration of a replica of this cluster.
   func configuration(_ index: Int) -> HostConfiguration {
-    let id = membership.replicas[index]
+    let id = ReplicaID(Int32(index))
     var replica = ReplicaConfiguration()
     // Small enough for a debug build to make quickly.
     replica.maximumHeldRequests = 4_096
@@ -92,6 +120,10 @@ final class LiveCluster: @unchecked Sendable {
       clientEndpoint: clientEndpoints[index], replicaEndpoint: replicaEndpoints[id]!,
       replicaEndpoints: replicaEndpoints)
     configuration.clientCapacity = 64
+    if let client = plan.trustedClient, let pair = keys.generatorSecrets.pairs.pair(.ed25519, of: client) {
+      configuration.trustedParty = TrustedParty(id: client, algorithm: .ed25519, key: Array(pair.publicKey))
+    }
+    if plan.hasKnownPorts { configuration.memberAddresses = (0..<membership.count).compactMap(address) }
     if let folder = plan.dataFolder {
       let path = folder + "/replica\(id.rawValue)"
       configuration.dataFolder = path
@@ -107,20 +139,32 @@ final class LiveCluster: @unchecked Sendable {
   ///
   /// - Parameter recovering: it has lived before, and nothing of that is left.
   func start(_ index: Int, recovering: Bool = false) async throws {
-    var logger = Logger(label: "test")
-    logger.logLevel = .critical
+    var logger = plan.logger ?? Logger(label: "test")
+    if plan.logger == nil { logger.logLevel = .critical }
     let place = loops[index % loops.count]
     var configuration = configuration(index)
     configuration.startsRecovering = recovering
+    if let behaviour = plan.behaviours[index] {
+      let adversary = try AdversarialReplica(
+        behaviour: behaviour, configuration: configuration, loop: place, boss: place,
+        meter: meters[index % loops.count], meterOwner: index, logger: logger)
+      try await adversary.start().get()
+      adversaries[index] = adversary
+      hosts[index] = adversary.honest
+      return reached(index, at: try await adversary.ports().get())
+    }
     let host = try HostedReplica(
       configuration: configuration, loop: place, boss: place, meter: meters[index % loops.count],
       meterOwner: index,
       logger: logger)
     try await host.start().get()
     hosts[index] = host
-    let ports = try await host.ports().get()
+    reached(index, at: try await host.ports().get())
+  }
+
+  private func reached(_ index: Int, at ports: (client: Int?, replica: Int?)) {
     clientEndpoints[index] = clientEndpoints[index].reached(at: ports.client)
-    let id = membership.replicas[index]
+    let id = ReplicaID(Int32(index))
     replicaEndpoints[id] = replicaEndpoints[id]!.reached(at: ports.replica)
   }
 
@@ -131,6 +175,7 @@ final class LiveCluster: @unchecked Sendable {
   }
 
   func stop() async {
+    for adversary in adversaries.values { try? await adversary.stop().get() }
     for host in hosts { try? await host?.stop().get() }
     // The links tell their owners on a later turn; the hosts live until then.
     for loop in loops { try? await loop.submit {}.get() }
@@ -150,7 +195,8 @@ final class LiveCluster: @unchecked Sendable {
     client: Int32 = firstClient, mode: SignatureMode? = nil, readOnly: Bool = false, all: Bool = true,
     _ body: (ServiceProxy) async throws -> Void
   ) async throws {
-    var configuration = SessionConfiguration(replicas: clientEndpoints, quorums: membership.quorums)
+    var configuration = SessionConfiguration(
+      replicas: Array(clientEndpoints.prefix(membership.count)), quorums: membership.quorums)
     configuration.firstClientID = client
     configuration.readOnlyRequests = readOnly
     nonisolated(unsafe) let signer = try signer(mode ?? plan.mode)
@@ -166,7 +212,7 @@ final class LiveCluster: @unchecked Sendable {
     await proxy.close()
   }
 
-  private func signer(_ mode: SignatureMode) throws -> RequestSigner {
+  func signer(_ mode: SignatureMode) throws -> RequestSigner {
     try RequestSigner(
       mode: mode, secrets: keys.generatorSecrets, replicas: membership.replicas, clientCapacity: 16)
   }

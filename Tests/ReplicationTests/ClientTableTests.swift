@@ -186,6 +186,27 @@ struct ClientTableTests {
     #expect(cluster.replicas[0].status.executedRequests == (first == .max ? 2 : 3))
   }
 
+  @Test(
+    "(e) a session whose second request comes first has lost its first: its client waits for the first answer"
+  )
+  func sessionBeginsWithWhatComes() {
+    let cluster = ReplicaCluster()
+    // Two connections, or a primary that has lost the first.
+    cluster.submit(Request(client: 1, sequence: 1), to: [0])
+    cluster.run()
+    for sequence in 0...1 as ClosedRange<Int32> { cluster.submit(Request(client: 1, sequence: sequence)) }
+    cluster.run()
+    #expect(cluster.replicas.allSatisfy { $0.status.executedRequests == 1 })
+    #expect(cluster.answers[2].map(\.sequence) == [1], "the second is answered, the first never")
+    #expect(cluster.counters(0).repliesForgotten == 1)
+    // Once the session has begun, what comes out of order has its turn in order.
+    cluster.submit(Request(client: 2, sequence: 0))
+    cluster.run()
+    for sequence in [3, 1, 2] as [Int32] { cluster.submit(Request(client: 2, sequence: sequence)) }
+    cluster.run()
+    #expect(cluster.answers[2].filter { $0.client == 2 }.map(\.sequence) == [0, 1, 2, 3])
+  }
+
   @Test("what a client left behind in an older session goes when a newer one begins")
   func sessionSwitchCleansUp() {
     let cluster = ReplicaCluster()

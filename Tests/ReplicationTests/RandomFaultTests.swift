@@ -83,7 +83,7 @@ struct RandomFaultTests {
       #expect(cluster.replicas[index].status.executedRequests == expected, "replica \(index)")
       #expect(cluster.replicas[index].status.storedRequests == 0, "replica \(index)")
     }
-    #expect(expected > 15)
+    #expect(expected > 10)
     #expect(cluster.agree && cluster.neverDiverged)
   }
 }

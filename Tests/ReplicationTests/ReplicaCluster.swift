@@ -147,13 +147,15 @@ final class ReplicaCluster {
 
   /// Does what a host does with a client's frame.
   @discardableResult
-  func arrive(_ request: Request, at index: Int, connection: ConnectionID) -> Screening {
+  func arrive(
+    _ request: Request, at index: Int, connection: ConnectionID, forwarder: ReplicaID? = nil
+  ) -> Screening {
     let replica = replicas[index]
     let screening = replica.screen(
       client: request.client, session: request.session, sequence: request.sequence, kind: request.kind,
       forwarded: connection == .none)
     switch screening {
-    case .unknown where isForged(request, index): break
+    case .unknown where isForged(request, index) && !isVouched(request, at: index, by: forwarder): break
     case .unknown, .executed:
       request.withArrived(connection) { managers[index].inject(.request($0)) }
     case .stored(let slot):
@@ -164,6 +166,11 @@ final class ReplicaCluster {
     }
     runEffects(of: index)
     return screening
+  }
+
+  private func isVouched(_ request: Request, at index: Int, by forwarder: ReplicaID?) -> Bool {
+    guard let forwarder else { return false }
+    return request.bytes.withUnsafeBytes { replicas[index].isVouched(.sha256($0), by: forwarder) }
   }
 
   // MARK: The network and time
@@ -184,6 +191,12 @@ final class ReplicaCluster {
         endTurn(flight.to)
       }
     }
+  }
+
+  /// An event that only hosts bring about.
+  func inject(_ event: Replica.Event, to index: Int) {
+    managers[index].inject(event)
+    runEffects(of: index)
   }
 
   func endTurns() { for index in replicas.indices { endTurn(index) } }
@@ -222,17 +235,18 @@ final class ReplicaCluster {
     }
     switch packet {
     case .message(let message): managers[to].inject(.message(message, from: sender))
-    case .forward(let request): arrive(request, at: to, connection: .none)
+    case .forward(let request): arrive(request, at: to, connection: .none, forwarder: sender)
     case .prePrepare(var prePrepare, let requests):
-      if let forged = requests.first(where: { isForged($0, to) }) {
+      let forged = requests.filter { isForged($0, to) && !isHeld($0, at: to) }
+      guard let batch = build(requests, at: to, from: sender, fetched: !forged.isEmpty) else { return }
+      prePrepare.batch = batch
+      guard !forged.isEmpty else { return managers[to].inject(.prePrepare(prePrepare, from: sender)) }
+      managers[to].inject(.prePrepareRefused(prePrepare, from: sender))
+      for request in forged {
         managers[to].inject(
           .accuse(
-            client: forged.client, view: prePrepare.view, sequence: prePrepare.sequence, from: sender))
-        return
+            client: request.client, view: prePrepare.view, sequence: prePrepare.sequence, from: sender))
       }
-      guard let batch = build(requests, at: to, from: sender, fetched: false) else { return }
-      prePrepare.batch = batch
-      managers[to].inject(.prePrepare(prePrepare, from: sender))
     case .batch(let digest, let requests):
       guard let batch = build(requests, at: to, from: sender, fetched: true) else { return }
       managers[to].inject(.fetchedBatch(digest, batch, from: sender))
@@ -251,6 +265,16 @@ final class ReplicaCluster {
             StatePart(checkpoint: checkpoint, position: position, next: next, bytes: $0), from: sender))
       }
     }
+  }
+
+  /// Whether the replica holds exactly this request, which it has found authentic then.
+  private func isHeld(_ request: Request, at index: Int) -> Bool {
+    let replica = replicas[index]
+    guard
+      let slot = replica.storedRequest(
+        client: request.client, session: request.session, sequence: request.sequence)
+    else { return false }
+    return Array(replica.data(of: slot)) == request.bytes
   }
 
   private func build(_ requests: [Request], at index: Int, from sender: ReplicaID, fetched: Bool)
@@ -401,7 +425,8 @@ final class ReplicaCluster {
       disks[index][place].bytes += Array(replica.durableBytes(offset: offset, count: count))
       disks[index][place].bytes += Array(repeating: 0, count: ReplicaCluster.trailingZeros)
     case .sign: preconditionFailure("signed above")
-    case .diverged, .rejected, .viewLeft, .transferBegan, .membershipChanged, .clientRefused:
+    case .diverged, .rejected, .viewLeft, .transferBegan, .membershipDecided, .membershipChanged,
+      .clientRefused:
       trace.append("\(index) \(effect)")
     }
   }

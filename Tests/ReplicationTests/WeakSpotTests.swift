@@ -186,19 +186,87 @@ struct WeakSpotTests {
 @Suite("Authenticators that only some replicas find valid (decision record 10)")
 struct AccusationTests {
   @Test(
-    "valid at the primary and enough backups: the others take it by digest; no view change"
+    "valid at the primary and one backup: the others take it at once, with the batch at hand, and answer everybody"
   )
   func enoughFindItValid() {
     let cluster = impatient()
-    cluster.isForged = { request, replica in request.client == 5 && replica == 3 }
+    cluster.isForged = { request, replica in request.client == 5 && replica >= 2 }
     cluster.submit(Request(client: 5))
     cluster.submit(Request(client: 6))
     cluster.run()
+    // No time has passed.
+    for index in 0..<4 {
+      #expect(cluster.replicas[index].status.executedRequests == 2, "replica \(index)")
+      #expect(cluster.answers[index].contains { $0.client == 6 }, "replica \(index)")
+      #expect(cluster.counters(index).batchesWanted == 0)
+    }
+    #expect(cluster.counters(3).rejected(.badAuthenticator) == 1)
     cluster.advance(byNanoseconds: 1_000 * milliseconds)
-    #expect(cluster.counters(3).batchesAccused > 0)
-    #expect(cluster.replicas.allSatisfy { $0.status.executedRequests == 2 })
-    #expect(cluster.entered.allSatisfy { $0.isEmpty })
+    #expect(cluster.entered.allSatisfy { $0.isEmpty } && cluster.suspected.allSatisfy { $0.isEmpty })
+    #expect(cluster.replicas.allSatisfy { $0.status.storedRequests == 0 && $0.status.refusedClients == 0 })
     #expect(cluster.agree)
+  }
+
+  /// Every pattern of replicas that find a client's tags valid. With the primary among f+1 its requests are executed, and
+  /// with f+1 backups, who pass them on; with the primary and fewer backups than f a view changes once, and the client is
+  /// refused; else its requests stay where they are.
+  @Test(
+    "any pattern of valid tags costs at most one view change, and no correct client an answer",
+    arguments: [4, 7])
+  func everyPattern(count: Int) {
+    let faults = (count - 1) / 3
+    for valid in 0..<(1 << count) {
+      let cluster = impatient(replicas: count)
+      cluster.isForged = { request, replica in request.client == 5 && valid & (1 << replica) == 0 }
+      let rounds: Int32 = count == 4 ? 8 : 3
+      for sequence in 0..<rounds {
+        for client in 5..<8 as Range<Int32> { cluster.submit(Request(client: client, sequence: sequence)) }
+        cluster.run()
+        cluster.advance(byNanoseconds: 300 * milliseconds)
+      }
+      cluster.advance(byNanoseconds: 2_000 * milliseconds)
+      let backups = (valid >> 1).nonzeroBitCount
+      let isProposed = valid & 1 == 1
+      let isExecuted = isProposed ? backups >= faults : backups > faults
+      let changes = isProposed && backups < faults ? 1 : 0
+      let name: Comment = "pattern \(String(valid, radix: 2))"
+      for index in 0..<count {
+        #expect(cluster.entered[index].count == changes, name)
+        #expect(cluster.replicas[index].status.refusedClients == changes, name)
+        for client in 6..<8 as Range<Int32> {
+          let answered = cluster.answers[index].filter { $0.client == client }.map(\.sequence)
+          #expect(Set(answered) == Set(0..<rounds), name)
+        }
+        let executed = cluster.replicas[index].status.executedRequests
+        #expect(executed == UInt64(rounds) * (isExecuted ? 3 : 2), name)
+      }
+      #expect(cluster.agree && cluster.neverDiverged, name)
+    }
+  }
+
+  @Test("a request is vouched for by f+1 different members and nobody less")
+  func vouching() {
+    let cluster = impatient(replicas: 7)
+    let replica = cluster.replicas[0]
+    func digest(_ number: UInt64) -> Digest {
+      var digest = Digest.zero
+      digest.words.0 = number
+      return digest
+    }
+    let digests = (0..<3 as Range<UInt64>).map(digest)
+    #expect(
+      !replica.isVouched(digests[0], by: ReplicaID(1)) && !replica.isVouched(digests[0], by: ReplicaID(1)))
+    #expect(
+      !replica.isVouched(digests[1], by: ReplicaID(2)) && !replica.isVouched(digests[0], by: ReplicaID(2)))
+    #expect(
+      !replica.isVouched(digests[0], by: ReplicaID(0)) && !replica.isVouched(digests[0], by: ReplicaID(9)))
+    #expect(replica.isVouched(digests[0], by: ReplicaID(3)))
+    // A peer that floods fills its own places only.
+    for number in 10..<2_000 as Range<UInt64> {
+      #expect(!replica.isVouched(digest(number), by: ReplicaID(4)))
+    }
+    #expect(
+      !replica.isVouched(digests[1], by: ReplicaID(5)) && replica.isVouched(digests[1], by: ReplicaID(6)))
   }
 
   @Test(
@@ -206,7 +274,7 @@ struct AccusationTests {
   )
   func oneViewChangePerClient() {
     let cluster = impatient()
-    cluster.isForged = { request, replica in request.client == 5 && replica >= 2 }
+    cluster.isForged = { request, replica in request.client == 5 && replica >= 1 }
     cluster.submit(Request(client: 6))
     cluster.run()
     cluster.submit(Request(client: 5))

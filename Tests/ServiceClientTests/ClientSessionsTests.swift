@@ -68,14 +68,14 @@ struct ClientSessionsTests {
   /// Submits one request on the loop.
   private func submit(
     _ sessions: ClientSessions, _ session: Int, _ content: [UInt8], context: UInt64 = 0,
-    deadline: Int64 = .max, unordered: Bool = false
+    deadline: Int64 = .max, kind: InvocationKind = .ordered
   ) async throws {
     try await sessions.loop.submit {
       _ = content.withUnsafeBytes {
         sessions.submit(
           session: session, content: $0, intended: monotonicNanoseconds(), deadline: deadline,
           context: context,
-          unordered: unordered)
+          kind: kind)
       }
     }.get()
   }

@@ -13,17 +13,24 @@ struct Stage: Sendable {
   let endpoints: [Endpoint]
   /// Where clients live.
   let loop: any EventLoop
+  /// How clients and stubs speak.
+  var dialect = ClientDialect.master
+  var useMACs = false
 
-  /// Runs `body` before four stubs that do as `script` says; by default they keep silent.
+  /// Runs `body` before stubs that do as `script` says; by default there are four, and they keep silent.
   static func with(
-    transport: Transport = .memory, script: @escaping StubReplica.Script = { _, _ in },
+    transport: Transport = .memory, replicas: Int32 = 4, dialect: ClientDialect = .master,
+    useMACs: Bool = false, script: @escaping StubReplica.Script = { _, _ in },
     _ body: (Stage) async throws -> Void
   ) async throws {
     try await withLoops(2) { loops in
-      let stubs = (0..<4).map { StubReplica(id: $0, loop: loops[1], script: script) }
+      let stubs = (0..<replicas).map {
+        StubReplica(id: $0, loop: loops[1], dialect: dialect, useMACs: useMACs, script: script)
+      }
       var endpoints: [Endpoint] = []
       for stub in stubs { endpoints.append(try await stub.start(transport.place())) }
-      let stage = Stage(stubs: stubs, endpoints: endpoints, loop: loops[0])
+      let stage = Stage(
+        stubs: stubs, endpoints: endpoints, loop: loops[0], dialect: dialect, useMACs: useMACs)
       do {
         try await body(stage)
       } catch {
@@ -36,7 +43,11 @@ struct Stage: Sendable {
 
   /// What a client of these stubs is told.
   var configuration: SessionConfiguration {
-    SessionConfiguration(replicas: endpoints, quorums: Quorums(replicas: 4, faults: 1)!)
+    var configuration = SessionConfiguration(
+      replicas: Array(endpoints.prefix(4)), quorums: Quorums(replicas: 4, faults: 1)!)
+    configuration.dialect = dialect
+    configuration.useMACs = useMACs
+    return configuration
   }
 
   static func signer(_ mode: SignatureMode = .none) throws -> RequestSigner {

@@ -26,10 +26,11 @@ public final class PlainLink: LinkOwner, @unchecked Sendable {
 
   /// An end that connects to `endpoint`.
   public static func connect(
-    to endpoint: Endpoint, on loop: any EventLoop, taking: @escaping Taking = { $1.count }
+    to endpoint: Endpoint, on loop: any EventLoop, security: LinkTLS? = nil,
+    taking: @escaping Taking = { $1.count }
   ) async throws -> PlainLink {
     let end = PlainLink(loop: loop, taking: taking)
-    try await endpoint.connect(on: loop, owner: end).map { end.adopt($0) }.get()
+    try await endpoint.connect(on: loop, owner: end, security: security).map { end.adopt($0) }.get()
     return end
   }
 

@@ -23,6 +23,9 @@ public final class StubReplica: LinkOwner, @unchecked Sendable {
   public let watch: Watch
   public private(set) var requests: [SeenRequest] = []
 
+  private let dialect: ClientDialect
+  /// v1.2 with MACs: those of requests are checked, as a replica does, and replies are sealed.
+  private let channelKeys: ChannelKeys12?
   private let script: Script
   private var links: [Link] = []
   private var listener: Listener?
@@ -30,8 +33,13 @@ public final class StubReplica: LinkOwner, @unchecked Sendable {
   public var loop: any EventLoop { watch.loop }
 
   /// `script` is called on the loop for each request.
-  public init(id: Int32, loop: any EventLoop, script: @escaping Script) {
+  public init(
+    id: Int32, loop: any EventLoop, dialect: ClientDialect = .master, useMACs: Bool = false,
+    script: @escaping Script
+  ) {
     self.id = id
+    self.dialect = dialect
+    channelKeys = useMACs ? ChannelKeys12(capacity: 64) : nil
     self.script = script
     watch = Watch(loop: loop)
   }
@@ -67,15 +75,20 @@ public final class StubReplica: LinkOwner, @unchecked Sendable {
   ///   - sender: under which id, by default the own one.
   ///   - membershipID: by default that of the request.
   ///   - tag: what stands in the signature field.
+  ///   - sealedAs: with MACs: the replica whose MAC it bears, by default the own one.
   public func answer(
     _ request: SeenRequest, _ content: [UInt8]?, sender: Int32? = nil, membershipID: Int32? = nil,
-    tag: [UInt8] = []
+    tag: [UInt8] = [], sealedAs: Int32? = nil
   ) {
     var header = request.header
     header.sender = sender ?? id
     header.membershipID = membershipID ?? header.membershipID
     header.replyServer = -1
-    let frame = Frame.bytes(header: header, content: content, signature: tag)
+    var frame = Frame.bytes(
+      header: header, content: content, signature: tag, dialect: dialect, useMACs: channelKeys != nil)
+    frame.withUnsafeMutableBytes {
+      channelKeys?.seal($0, client: request.header.sender, replica: sealedAs ?? id)
+    }
     frame.withUnsafeBytes { links[request.connection].append($0) }
     links[request.connection].flush()
   }
@@ -89,14 +102,19 @@ public final class StubReplica: LinkOwner, @unchecked Sendable {
   public func link(_ link: Link, received bytes: UnsafeRawBufferPointer) -> Int {
     var offset = 0
     while case .frame(let view, let byteCount) = ClientFrame.decode(
-      UnsafeRawBufferPointer(rebasing: bytes[offset...]), maximumLength: ClientFrame.hardLimit)
+      UnsafeRawBufferPointer(rebasing: bytes[offset...]), maximumLength: ClientFrame.hardLimit,
+      dialect: dialect, useMACs: channelKeys != nil)
     {
       let request = SeenRequest(
         header: view.header, content: view.content.map { Array($0) },
         frame: Array(bytes[offset..<offset + byteCount]), connection: Int(link.number))
       offset += byteCount
-      requests.append(request)
-      script(self, request)
+      let isAuthentic =
+        channelKeys?.isAuthentic(view.mac, of: view.data, client: view.client, replica: id) ?? true
+      if isAuthentic {
+        requests.append(request)
+        script(self, request)
+      }
       if offset == bytes.count { break }
     }
     watch.changed()
@@ -130,14 +148,18 @@ public final class StubReplica: LinkOwner, @unchecked Sendable {
 
 /// Frames as bytes.
 public enum Frame {
-  public static func bytes(header: ClientFrameHeader, content: [UInt8]?, signature: [UInt8] = []) -> [UInt8] {
-    let total = ClientFrame.byteCount(content: content?.count ?? 0, signature: signature.count)
+  public static func bytes(
+    header: ClientFrameHeader, content: [UInt8]?, signature: [UInt8] = [], dialect: ClientDialect = .master,
+    useMACs: Bool = false
+  ) -> [UInt8] {
+    let total = ClientFrame.byteCount(
+      content: content?.count ?? 0, signature: signature.count, dialect: dialect, useMACs: useMACs)
     var frame = [UInt8](repeating: 0, count: total)
     frame.withUnsafeMutableBytes { output in
       (content ?? []).withUnsafeBytes {
         _ = ClientFrame.encode(
           into: output, header: header, content: content == nil ? nil : $0,
-          signatureByteCount: signature.count)
+          signatureByteCount: signature.count, dialect: dialect, useMACs: useMACs)
       }
     }
     frame.replaceSubrange((total - signature.count)..., with: signature)

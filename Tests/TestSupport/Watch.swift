@@ -57,11 +57,11 @@ public enum Transport: String, CaseIterable, Sendable {
   case memory
   case sockets
 
-  /// A place to listen at; over sockets any free port of the loopback.
+  /// A place to listen at; over sockets a port of the loopback that nobody else gets.
   public func place() -> Endpoint {
     switch self {
     case .memory: .memory(MemoryPort())
-    case .sockets: .socket(host: "127.0.0.1", port: 0)
+    case .sockets: .socket(host: "127.0.0.1", port: LoopbackPorts.take())
     }
   }
 }

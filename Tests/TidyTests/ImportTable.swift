@@ -38,7 +38,9 @@ let importTable: [ModuleRule] = [
   ModuleRule("Replication", house: ["Events", "PBFT", "Hashing"], isPure: true),
   ModuleRule(
     "Simulation", house: ["Events", "PBFT", "Workload", "Hashing", "Replication"], isPure: true),
-  ModuleRule("Wire", house: ["PBFT", "Hashing"], packages: everyday + ["NIOCore", "Crypto"]),
+  ModuleRule(
+    "Wire", house: ["PBFT", "Hashing"],
+    packages: everyday + ["NIOCore", "Crypto", "X509", "CLibcrypto", "CSecp256k1"]),
   ModuleRule("Channels", house: ["PBFT", "Hashing", "Wire"], packages: everyday + ["NIO*", "Crypto"]),
   ModuleRule(
     "ReplicaHost", house: ["Events", "PBFT", "Hashing", "Replication", "Wire", "Channels"],
@@ -54,7 +56,7 @@ let importTable: [ModuleRule] = [
       "Events", "PBFT", "Workload", "Results", "Hashing", "Replication", "Wire", "Channels", "ReplicaHost",
       "ServiceClient", "LoadGenerator", "Analysis",
     ],
-    packages: everyday + ["NIO*", "Crypto", "Yams", "CJemalloc", "CScheduling"]),
+    packages: everyday + ["NIO*", "Crypto", "Yams", "CJemalloc", "CProcess"]),
   ModuleRule(
     "muster",
     house: [

@@ -74,8 +74,10 @@ func withFrame<Result>(
   }
 }
 
-/// Four replicas' keys, the same in every run.
-let testKeys = ClusterKeys.publiclyKnown(replicas: testReplicas)
+/// Four replicas' keys.
+let testKeys = ClusterKeys.generate(replicas: testReplicas)
+/// Keys that everybody has: `defaultkeys`.
+let knownKeys = ClusterKeys.publiclyKnown(replicas: testReplicas)
 let testReplicas = (0..<4).map { ReplicaID(rawValue: $0) }
 
 func secrets(of replica: Int32, clients: ClosedRange<Int32> = 0...0, mode: SignatureMode = .none)

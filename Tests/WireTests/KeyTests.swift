@@ -9,7 +9,7 @@ import Testing
 
 @Suite("Keys")
 struct KeyTests {
-  @Test("a client's pair follows from secret, algorithm and id", arguments: SignatureAlgorithm.allCases)
+  @Test("a client's pair follows from secret, algorithm and id", arguments: SignatureAlgorithm.derived)
   func derivation(algorithm: SignatureAlgorithm) {
     let secret = Secret.random()
     func publicKey(_ client: Int32, _ secret: Secret) -> Data {
@@ -52,7 +52,7 @@ struct KeyTests {
   @Test("a table knows the clients of its range and algorithms")
   func table() {
     let secret = Secret.random()
-    let table = ClientPublicKeys(deriving: 5...7, from: secret, algorithms: [.ed25519])
+    let table = ClientPublicKeys(deriving: 5...7, from: ClientPairs(secret: secret), algorithms: [.ed25519])
     for client in 5...7 as ClosedRange<Int32> {
       #expect(
         table.withPublicKey(.ed25519, of: client) { Data($0) }
@@ -73,8 +73,8 @@ struct KeyTests {
     #expect(Set((one.replicas + other.replicas).map(\.publicKeys.agreement)).count == 8)
     #expect(Set((one.replicas + other.replicas).map(\.clientSecret)).count == 8)
     let known = ClusterKeys.publiclyKnown(replicas: testReplicas.reversed())
-    #expect(known.cluster == testKeys.cluster)
-    #expect(known.replicas.map(\.publicKeys) == testKeys.replicas.map(\.publicKeys))
+    #expect(known.cluster == knownKeys.cluster)
+    #expect(known.replicas.map(\.publicKeys) == knownKeys.replicas.map(\.publicKeys))
   }
 
   @Test("a replica gets its own secrets and everybody's public keys")
@@ -173,10 +173,23 @@ final class KeyFileTests {
       #expect(read.clients.clients == 10...12)
       for algorithm in SignatureAlgorithm.allCases {
         #expect(
-          read.clients.withPublicKey(algorithm, of: 11) { Data($0) }
-            == ClientKeyPair(algorithm, client: 11, secret: keys.clientSecret).publicKey)
+          try read.clients.withPublicKey(algorithm, of: 11) { Data($0) }
+            == #require(generator.pairs.pair(algorithm, of: 11)).publicKey)
+        #expect(read.clients.withPublicKey(algorithm, of: 9) { _ in } == nil)
       }
     }
+  }
+
+  @Test(
+    "the trusted party has keys though its id is outside the range", arguments: SignatureAlgorithm.allCases)
+  func trustedParty(algorithm: SignatureAlgorithm) throws {
+    try files.write(keys, clients: 10...12, trustedParty: 7002, overwriting: true)
+    let read = try files.readReplica(testReplicas[0]).clients
+    #expect(
+      try read.withPublicKey(algorithm, of: 7002) { Data($0) }
+        == #require(keys.generatorSecrets.pairs.pair(algorithm, of: 7002)).publicKey)
+    #expect(read.clients == 10...12 && read.withPublicKey(algorithm, of: 7001) { _ in } == nil)
+    #expect(try files.readClients().withPublicKey(algorithm, of: 12) { _ in true } == true)
   }
 
   @Test("a replica does not need the other secret files")
@@ -220,8 +233,11 @@ final class KeyFileTests {
       ("replica1.key", 3, "ed25519", "'ed25519' and 64 hexadecimal digits"),
       ("replica1.key", 4, "x25519 00", "'x25519' and 64 hexadecimal digits"),
       ("replica1.key", 5, "M 00", "'secret' and 64 hexadecimal digits"),
-      ("clients.pub", 3, "10 11", "a client id and keys of 64 and 128 hexadecimal digits"),
-      ("clients.pub", 4, "-1 00 00", "a client id and keys of 64 and 128 hexadecimal digits"),
+      ("clients.pub", 3, "10 11", "'rsa-2048' and base64"),
+      ("clients.pub", 2, "rsa-1024 AAAA", "base64 of an RSA key of 1024 bits, SubjectPublicKeyInfo in DER"),
+      ("clients.pub", 5, "10 11", "a client id and keys of 64, 128 and 128 hexadecimal digits"),
+      ("clients.pub", 6, "-1 00 00 00", "a client id and keys of 64, 128 and 128 hexadecimal digits"),
+      ("clients.pub", 7, "ttp x", "'ttp' and a client id"),
     ])
   func badLine(name: String, line: Int, text: String, expected: String) throws {
     try edit(name, line: line) { _ in text }
@@ -230,8 +246,8 @@ final class KeyFileTests {
 
   @Test("a missing line, a surplus one and one out of order are named")
   func missingLines() throws {
-    try edit("clients.pub", line: 4) { _ in nil }
-    try expectMalformed("clients.pub", line: 4, expected: "client 11")
+    try edit("clients.pub", line: 6) { _ in nil }
+    try expectMalformed("clients.pub", line: 6, expected: "client 11")
     try files.write(keys, clients: 10...12, overwriting: true)
     try edit("replicas.pub", line: 4) { _ in nil }
     try expectMalformed("replicas.pub", line: 6, expected: "a line for replica 1")

@@ -20,8 +20,8 @@ struct LinkFrameTests {
         try LinkKeys(secrets: secrets(of: 0), own: hellos[0], peer: hellos[1]),
         try LinkKeys(secrets: secrets(of: 1), own: hellos[1], peer: hellos[0]),
       ]
-      sealer = LinkSealer(keys: authentication == .none ? nil : keys[0])
-      opener = LinkOpener(keys: authentication == .none ? nil : keys[1])
+      sealer = LinkSealer(keys: authentication == .hmac ? keys[0] : nil)
+      opener = LinkOpener(keys: authentication == .hmac ? keys[1] : nil)
     }
 
     mutating func seal(_ body: [UInt8]) -> [UInt8] {
@@ -247,7 +247,8 @@ struct LinkFrameTests {
   func descriptions() {
     let errors: [LinkError] = [
       .frameLength(1), .counter(1, expected: 2), .tag, .messageType(9), .truncated(.commit),
-      .request(.forward, .frameLength(1)), .helloMark(1), .helloVersion(2), .helloCluster,
+      .request(.forward, .frameLength(1)), .helloMark(1), .helloMark(0x1503_0100),
+      .helloCertificate(3, named: 2), .helloVersion(2), .helloCluster,
       .field(.status), .statement(.tooMany), .helloReplica(3), .helloAuthentication(4), .keyAgreement,
     ]
     #expect(Set(errors.map(\.description)).count == errors.count)

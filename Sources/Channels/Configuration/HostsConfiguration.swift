@@ -1,9 +1,14 @@
 // hosts.config: where the replicas are. BFT-SMaRt's file, read strictly: it ignores a line it does not understand and
 // then hangs; here such a line is an error with its number.
+//
+// Lines have four columns in master and three in v1.2, where the port for replicas is the next one. Master's shipped file also
+// has a line of three, for the trusted party. So a file whose every line has three columns is v1.2's, and in all others such a
+// line is the trusted party's.
 
 import PBFT
+import Wire
 
-/// The replicas' addresses: lines of `id host clientPort replicaPort`.
+/// The replicas' addresses: lines of `id host clientPort replicaPort`, or of `id host clientPort` in v1.2.
 public struct HostsConfiguration: Sendable {
   /// A replica's line.
   public struct Host: Hashable, Sendable {
@@ -22,31 +27,40 @@ public struct HostsConfiguration: Sendable {
   public let hosts: [Host]
   /// Lines that say nothing about a replica.
   public let warnings: [ConfigurationWarning]
+  /// The dialect that was stated, or the one that the columns say.
+  public let dialect: ClientDialect
   private let lineCount: Int
 
   /// Reads `hosts.config`.
-  public init(path: String) throws(ConfigurationError) {
-    try self.init(ConfigurationFile(path: path))
+  ///
+  /// - Parameter dialect: nil lets the number of columns decide. In v1.2's, lines of four columns are taken as they stand.
+  public init(path: String, dialect: ClientDialect? = nil) throws(ConfigurationError) {
+    try self.init(ConfigurationFile(path: path), dialect)
   }
 
   /// Reads the text of a file that errors call `path`.
-  public init(text: String, path: String = "hosts.config") throws(ConfigurationError) {
-    try self.init(ConfigurationFile(text: text, path: path))
+  public init(
+    text: String, path: String = "hosts.config", dialect: ClientDialect? = nil
+  ) throws(ConfigurationError) {
+    try self.init(ConfigurationFile(text: text, path: path), dialect)
   }
 
-  private init(_ file: ConfigurationFile) throws(ConfigurationError) {
+  private init(_ file: ConfigurationFile, _ statedDialect: ClientDialect?) throws(ConfigurationError) {
+    let dialect = statedDialect ?? Self.impliedDialect(file)
     var hosts: [Host] = []
     var warnings: [ConfigurationWarning] = []
     /// Line of each address in use, `host:port`.
     var addresses: [String: Int] = [:]
     for line in file.lines {
       let columns = line.text.split(whereSeparator: \.isWhitespace)
-      if let warning = Self.trustedPartyWarning(columns, line, file) {
+      if dialect == .master, let warning = Self.trustedPartyWarning(columns, line, file) {
         warnings.append(warning)
         continue
       }
-      guard columns.count == 4 else {
-        throw file.malformed(line, "'id host clientPort replicaPort'", found: line.text)
+      guard columns.count == 4 || (dialect == .v12 && columns.count == 3) else {
+        throw file.malformed(
+          line, dialect == .master ? "'id host clientPort replicaPort'" : "'id host clientPort'",
+          found: line.text)
       }
       guard let id = Int32(columns[0]), id >= 0 else {
         throw file.malformed(line, "a replica id in 0...\(Int32.max)", found: columns[0])
@@ -56,14 +70,19 @@ public struct HostsConfiguration: Sendable {
       }
       var ports: [Int] = []
       for column in columns[2...] {
-        guard let port = Int(column), (1...65_535).contains(port) else {
-          throw file.malformed(line, "a port in 1...65535", found: column)
+        // In v1.2 the next port must be one as well.
+        let last = columns.count == 3 ? 65_534 : 65_535
+        guard let port = Int(column), (1...last).contains(port) else {
+          throw file.malformed(line, "a port in 1...\(last)", found: column)
         }
+        ports.append(port)
+      }
+      if ports.count == 1 { ports.append(ports[0] + 1) }
+      for port in ports {
         let address = "\(columns[1]):\(port)"
         if let other = addresses.updateValue(line.number, forKey: address) {
           throw file.malformed(line, "an address other than line \(other)'s", found: address)
         }
-        ports.append(port)
       }
       hosts.append(
         Host(
@@ -73,7 +92,13 @@ public struct HostsConfiguration: Sendable {
     self.path = file.path
     self.hosts = hosts.sorted { $0.replica < $1.replica }
     self.warnings = warnings
+    self.dialect = dialect
     lineCount = file.lineCount
+  }
+
+  private static func impliedDialect(_ file: ConfigurationFile) -> ClientDialect {
+    let counts = file.lines.map { $0.text.split(whereSeparator: \.isWhitespace).count }
+    return !counts.isEmpty && counts.allSatisfy { $0 == 3 } ? .v12 : .master
   }
 
   /// The line of `replica`; nil if there is none.

@@ -4,6 +4,22 @@
 
 import PBFT
 
+/// What becomes of one line of a `system.config`.
+public struct SystemConfigurationUse: Hashable, Sendable, CustomStringConvertible {
+  public let key: String
+  /// As the file has it.
+  public let value: String
+  /// From 1.
+  public let line: Int
+  /// Whether it decides anything here.
+  public let hasEffect: Bool
+  /// What it decides, or why it decides nothing.
+  public let text: String
+
+  /// `key = value: text`, or with "no effect: " before the text.
+  public var description: String { "\(key) = \(value): \(hasEffect ? "" : "no effect: ")\(text)" }
+}
+
 /// The values that a `system.config` gives; nil where it gives none.
 public struct SystemConfiguration: Sendable {
   // Group.
@@ -62,6 +78,10 @@ public struct SystemConfiguration: Sendable {
   public var secretKeyAlgorithmProvider: String?
   public var hashAlgorithm: String?
   public var hashAlgorithmProvider: String?
+  /// `…useMACs`, of v1.2.
+  public var usesMACs: Bool?
+  public var hmacAlgorithm: String?
+  public var hmacAlgorithmProvider: String?
   public var usesSenderThread: Bool?
   public var nioThreads: Int?
   public var nettyWorkers: Int?
@@ -71,7 +91,7 @@ public struct SystemConfiguration: Sendable {
   public var maximumRequestSize: Int?
   public var inQueueSize: Int?
   public var outQueueSize: Int?
-  /// `…bindaddress`; nil for BFT-SMaRt's `auto` and empty value as well.
+  /// `…bindaddress`; nil for everything that is no IPv4 address, as in BFT-SMaRt.
   public var bindAddress: String?
   public var repliers: Int?
   public var hasShutdownHook: Bool?
@@ -84,12 +104,15 @@ public struct SystemConfiguration: Sendable {
   public var tlsProtocolVersion: String?
   public var tlsKeyStoreFile: String?
   public var tlsEnabledCiphers: String?
+  public var usesTLS: Bool?
   public var viewStorageHandler: String?
 
   /// Unknown keys, repeated keys and lines without a value, each with its line.
   public private(set) var warnings: [ConfigurationWarning] = []
-  /// Keys that the file gives and that have no effect here so far, in its order.
-  public private(set) var keysWithoutEffect: [String] = []
+  /// What becomes of each key that the file gives, in its order.
+  public private(set) var uses: [SystemConfigurationUse] = []
+  /// Keys that the file gives and that decide nothing here, in its order.
+  public var keysWithoutEffect: [String] { uses.filter { !$0.hasEffect }.map(\.key) }
 
   /// No value at all.
   public init() {}
@@ -130,11 +153,31 @@ public struct SystemConfiguration: Sendable {
       guard key.set(&self, value) else {
         throw file.malformed(line, "\(key.expected) for \(name)", found: value)
       }
-      if !key.hasEffect && !keysWithoutEffect.contains(name) { keysWithoutEffect.append(name) }
+      note(key, String(value), line.number)
     }
-    // `auto` and no value both leave the choice to us.
-    if bindAddress == "" { bindAddress = nil }
+    if let address = bindAddress, !SystemConfigurationKey.isDottedQuad(address) {
+      bindAddress = nil
+      if !["", "auto"].contains(address), let line = lines["system.communication.bindaddress"] {
+        warnings.append(
+          ConfigurationWarning(
+            path: file.path, line: line.number,
+            message: "'\(address)' is no IPv4 address: counts as auto, as in BFT-SMaRt"))
+      }
+    }
     try checkGroup(file, lines)
+  }
+
+  /// Remembers what becomes of a key; the last line of a repeated one counts.
+  private mutating func note(_ key: SystemConfigurationKey, _ value: String, _ line: Int) {
+    uses.removeAll { $0.key == key.name }
+    switch key.effect {
+    case .decides(let text):
+      uses.append(
+        SystemConfigurationUse(key: key.name, value: value, line: line, hasEffect: true, text: text))
+    case .nothing(let text):
+      uses.append(
+        SystemConfigurationUse(key: key.name, value: value, line: line, hasEffect: false, text: text))
+    }
   }
 
   /// The same with BFT-SMaRt's code defaults where the file gave nothing: what it would do with this very file. The
