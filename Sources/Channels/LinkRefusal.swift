@@ -67,7 +67,7 @@ extension LinkRefusal: CustomStringConvertible {
     case .nothingInCommon: "it has no TLS version or cipher suite in common with us"
     case .byPeer(let reason): "it does not accept us: \(reason)"
     case .silent:
-      "it did not prove who it is within \(LinkTLS.handshakeTimeout.nanoseconds / 1_000_000_000) s"
+      "it did not prove who it is in time"
     case .ended: "it ended the connection during the TLS handshake"
     case .tooMany: "more than \(LinkTLS.handshakesLimit) connections were proving who they are"
     case .violation(let name): "TLS error \(name)"

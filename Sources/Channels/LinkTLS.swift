@@ -82,8 +82,8 @@ public struct LinkProtocol: Sendable, Hashable {
 
 /// What a replica needs for TLS links: its certificate and key, and the judge of others'. Made once for all its links.
 public final class LinkTLS: Sendable {
-  /// How long a connection may take to prove who it is.
-  static let handshakeTimeout = TimeAmount.seconds(5)
+  /// How long a connection may take to prove who it is, where nothing else is asked for.
+  public static let handshakeTimeout = TimeAmount.seconds(5)
   /// Connections to one listener that may be at it at the same time.
   static let handshakesLimit = 64
 
@@ -95,10 +95,13 @@ public final class LinkTLS: Sendable {
   private let judge: LinkCertificateJudge
   private let clients: NIOSSLContext
   private let servers: NIOSSLContext
+  private let handshakeTimeout: TimeAmount
 
   public init(
-    credentials: LinkCredentials, cluster: ClusterID, protocol: LinkProtocol = .standard
+    credentials: LinkCredentials, cluster: ClusterID, protocol: LinkProtocol = .standard,
+    handshakeTimeout: TimeAmount = LinkTLS.handshakeTimeout
   ) throws(Problem) {
+    self.handshakeTimeout = handshakeTimeout
     do {
       judge = try LinkCertificateJudge(authorityPEM: credentials.authorityPEM, cluster: cluster)
       let authority = try NIOSSLCertificate(bytes: Array(credentials.authorityPEM.utf8), format: .pem)
@@ -134,7 +137,7 @@ public final class LinkTLS: Sendable {
     in channel: any Channel, link: SocketLink, isDialling: Bool,
     decided: @escaping (Result<SocketLink, LinkRefusal>) -> Void
   ) throws {
-    let gate = TLSGate(link: link, decided: decided)
+    let gate = TLSGate(link: link, timeout: handshakeTimeout, decided: decided)
     let judging: NIOSSLCustomVerificationCallback = { [judge] chain, promise in
       gate.judge(chain, by: judge)
       promise.succeed(gate.isRefused ? .failed : .certificateVerified)
@@ -159,10 +162,14 @@ private final class TLSGate: ChannelInboundHandler, RemovableChannelHandler, @un
   private var decided: ((Result<SocketLink, LinkRefusal>) -> Void)?
   /// What the certificate says.
   private var judgement: Result<ReplicaID, CertificateRefusal>?
+  private let limit: TimeAmount
   private var timeout: Scheduled<Void>?
 
-  init(link: SocketLink, decided: @escaping (Result<SocketLink, LinkRefusal>) -> Void) {
+  init(
+    link: SocketLink, timeout: TimeAmount, decided: @escaping (Result<SocketLink, LinkRefusal>) -> Void
+  ) {
     self.link = link
+    limit = timeout
     self.decided = decided
   }
 
@@ -184,7 +191,7 @@ private final class TLSGate: ChannelInboundHandler, RemovableChannelHandler, @un
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
-    timeout = context.eventLoop.assumeIsolated().scheduleTask(in: LinkTLS.handshakeTimeout) { [self] in
+    timeout = context.eventLoop.assumeIsolated().scheduleTask(in: limit) { [self] in
       refuse(.silent, context)
     }
   }

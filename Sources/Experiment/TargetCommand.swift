@@ -83,6 +83,8 @@ final class TargetCommand: Sendable {
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
     posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    // Our sockets are not the command's: a listener it held would stay open when ours is closed.
+    muster_close_from(&actions, 3)
     var environment = ProcessInfo.processInfo.environment
     for (name, value) in values { environment["MUSTER_" + name.uppercased()] = value }
     /// Copies for C, with the null at their end.

@@ -47,6 +47,16 @@ struct TargetCommandTests {
     await bad.stop()
   }
 
+  @Test("it holds none of our descriptors: a listener of ours that is closed is closed")
+  func holdsNothing() async throws {
+    let descriptor = open("/dev/null", O_RDONLY)
+    defer { close(descriptor) }
+    let command = try TargetCommand(
+      "test ! -e /proc/$$/fd/{n}", values: [(name: "n", value: "\(descriptor)")])
+    #expect(try await end(command) == 0)
+    await command.stop()
+  }
+
   @Test("its whole process group is ended, what outlived the command included")
   func endsItsGroup() async throws {
     let folder = FileManager.default.temporaryDirectory.path + "/muster-group-\(UUID().uuidString)"
