@@ -111,10 +111,9 @@ struct FailoverTests {
           try await proxy.read(expecting: 75)
         }
         for index in 0..<4 {
-          try await cluster.until("replica \(index) has everything", at: index) {
-            $0.status.executedRequests == 76
+          try await cluster.until("replica \(index) has everything, on disk as well", at: index) {
+            $0.status.executedRequests == 76 && $0.durable.commits > 0
           }
-          #expect(try await cluster.sample(index).durable.commits > 0)
         }
       }
     }
