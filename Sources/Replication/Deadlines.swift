@@ -151,7 +151,9 @@ extension Replica {
       if isForwardingPaused { deadline = max(deadline, now + timeout / 64) }
     }
     if let accusation, !core.isSuspecting, lastExecuted < accusation.sequence {
-      deadline = min(deadline, accusation.since + timeout)
+      // As below: a replica that abstains need not look again at once.
+      let overdue = accusation.since + timeout
+      deadline = min(deadline, overdue <= now ? now + timeout / 8 : overdue)
     }
     if !core.isSuspecting, !eligible.isEmpty {
       var suspicion = eligible[0].since + timeout
