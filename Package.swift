@@ -135,7 +135,10 @@ let package = Package(
     suite("AnalysisTests", ["Analysis", "Results", histogram]),
     suite(
       "ExperimentTests",
-      ["Experiment", "Results", "Channels", "ReplicaHost", "LoadGenerator", "PBFT", "Wire", "Replication"],
+      [
+        "Experiment", "Results", "Channels", "ReplicaHost", "LoadGenerator", "PBFT", "Wire", "Replication",
+        "TestSupport", nioCore, logging,
+      ],
       resources: [.copy("Resources")]),
     suite("CommandLineTests", ["muster"], resources: [.copy("Resources")]),
   ]

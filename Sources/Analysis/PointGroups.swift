@@ -108,7 +108,10 @@ struct PointGroups {
   /// The names of parameters, beside the signature mode and the rate, that differ between rows.
   private static func distinguishing(_ rows: [PointRow]) -> [String] {
     PointRow.parameterNames.filter { name in
-      !derived.contains(name) && Set(rows.map { $0.cell(name) ?? "" }).count > 1
+      guard !derived.contains(name) else { return false }
+      // Where nobody says how many loops there are, the signature mode does.
+      let groups = name == "loops" ? Array(Dictionary(grouping: rows, by: \.signatureMode).values) : [rows]
+      return groups.contains { group in Set(group.map { $0.cell(name) ?? "" }).count > 1 }
     }
   }
 
@@ -194,9 +197,9 @@ struct PointGroups {
     case "batch_timeout_us": return "batch timeout \(value) µs"
     case "request_timeout_ms": return "request timeout \(value) ms"
     case "n", "f": return "\(name) = \(value)"
-    case "protocol", "service", "transport", "arrival", "signing", "durability": return value
+    case "protocol", "service", "transport", "arrival", "signing": return value
     case "replica_auth": return "replica links \(value)"
-    case "sessions", "connections", "outstanding", "loops", "cores": return "\(value) \(name)"
+    case "sessions", "connections", "outstanding", "cores": return "\(value) \(name)"
     case "payload_bytes": return "payload \(value) B"
     case "reply_bytes": return "reply \(value) B"
     default: return "\(name.replacingOccurrences(of: "_", with: " ")) \(value)"

@@ -103,6 +103,7 @@ extension ReportPage {
     var cells = [Cell(title: "signatures", isLeft: true) { mark($0) + $0.signatureMode.escaped }]
     let parameters: [(name: String, title: String, unit: String)] = [
       ("protocol", "protocol", ""), ("transport", "transport", ""), ("n", "n", ""),
+      ("fault_model", "fault model", ""), ("unordered_fraction", "unordered", ""), ("send_to", "sent to", ""),
       ("batch_size", "batch", ""),
       ("batch_timeout_us", "batch timeout", "µs"), ("request_timeout_ms", "timeout", "ms"),
       ("sessions", "sessions", ""), ("connections", "connections", "per replica"),

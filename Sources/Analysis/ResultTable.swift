@@ -40,11 +40,15 @@ public enum ResultTable {
       Column(title: "batch") { $0.batchSize.map(String.init) ?? "–" },
     ]
     let optional: [(name: String, title: String, unit: String)] = [
-      ("protocol", "protocol", ""), ("transport", "transport", ""), ("n", "n", ""),
-      ("sessions", "sessions", ""),
-      ("connections", "conns", ""), ("payload_bytes", "payload", "bytes"), ("reply_bytes", "reply", "bytes"),
+      ("protocol", "protocol", ""), ("service", "service", ""), ("transport", "transport", ""),
+      ("n", "n", ""), ("f", "f", ""), ("fault_model", "faults", ""), ("signing", "signing", ""),
+      ("replica_auth", "links", ""), ("durability", "durability", ""), ("sessions", "sessions", ""),
+      ("connections", "conns", ""), ("outstanding", "each", "at once"), ("arrival", "arrival", ""),
+      ("payload_bytes", "payload", "bytes"), ("reply_bytes", "reply", "bytes"),
+      ("unordered_fraction", "unordered", ""), ("send_to", "sent to", ""),
       ("batch_timeout_us", "batch t/o", "µs"), ("request_timeout_ms", "timeout", "ms"),
-      ("repeat", "repeat", ""),
+      ("checkpoint_period", "K", ""), ("log_size", "L", ""),
+      ("fault_script", "fault script", ""), ("repeat", "repeat", ""),
     ]
     for parameter in optional where differs(parameter.name) {
       columns.append(

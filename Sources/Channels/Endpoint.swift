@@ -11,7 +11,7 @@ public enum Endpoint: Sendable, CustomStringConvertible {
 
   public var description: String {
     switch self {
-    case .socket(let host, let port): return "\(host):\(port)"
+    case .socket(let host, let port): return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     case .memory: return "memory"
     }
   }

@@ -10,6 +10,7 @@ final class MemoryPipe: @unchecked Sendable {
   private var queue = ByteQueue()
   private var isScheduled = false
   private var isEnded = false
+  private var isAbandoned = false
   private let loop: any EventLoop
   private unowned(unsafe) var receiver: MemoryLink
   private var wake: (@Sendable () -> Void)!
@@ -24,7 +25,7 @@ final class MemoryPipe: @unchecked Sendable {
   /// Copies `bytes` to the other end; false when more than `limit` bytes wait there.
   func push(_ bytes: UnsafeRawBufferPointer, limit: Int) -> Bool {
     lock.lock()
-    if isEnded {
+    if isEnded || isAbandoned {
       lock.unlock()
       return true
     }
@@ -41,10 +42,19 @@ final class MemoryPipe: @unchecked Sendable {
   func end() {
     lock.lock()
     isEnded = true
-    let mustWake = !isScheduled
-    isScheduled = true
+    let mustWake = !isScheduled && !isAbandoned
+    if mustWake { isScheduled = true }
     lock.unlock()
     if mustWake { loop.execute(wake) }
+  }
+
+  /// The receiver wants no more and is woken no more: its loop may be gone when the sender ends. Tells whether it will be
+  /// woken once more, having been called before.
+  func abandon() -> Bool {
+    lock.lock()
+    defer { lock.unlock() }
+    isAbandoned = true
+    return isScheduled
   }
 
   /// Moves what waits into `incoming`; tells whether the sender has ended.
@@ -69,7 +79,7 @@ final class MemoryLink: Link, @unchecked Sendable {
   private var incoming = ByteQueue()
   private var selfHold: MemoryLink?
 
-  /// Joins two ends. Both stay alive until both are closed.
+  /// Joins two ends. Each stays alive until it is closed.
   static func join(_ left: MemoryLink, _ right: MemoryLink) {
     let toLeft = MemoryPipe(to: left)
     let toRight = MemoryPipe(to: right)
@@ -82,11 +92,8 @@ final class MemoryLink: Link, @unchecked Sendable {
   }
 
   func drain() {
-    guard !isClosed else {
-      // The other end has ended too: nothing can wake us again.
-      if inbound.take(into: &incoming) { release() }
-      return
-    }
+    // Woken before it was closed, for the last time.
+    guard !isClosed else { return release() }
     let before = incoming.count
     let ended = inbound.take(into: &incoming)
     countReceived(incoming.count - before)
@@ -112,9 +119,13 @@ final class MemoryLink: Link, @unchecked Sendable {
   override func close(_ closure: LinkClosure = .local) {
     guard !isClosed else { return }
     outbound?.end()
+    let wakesAgain = inbound.abandon()
     // Told on a later turn, as sockets do: the caller may be in the middle of its own tables.
     isClosed = true
-    loop.execute { [self] in tellOwner(closure) }
+    loop.execute { [self] in
+      tellOwner(closure)
+      if !wakesAgain { selfHold = nil }
+    }
   }
 
   private func release() {

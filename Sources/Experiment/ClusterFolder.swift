@@ -31,9 +31,11 @@ struct ClusterFolder {
   /// - Parameters:
   ///   - replicas: n where something stronger than system.config states it: the ids are then 0..<n.
   ///   - faults: f where something stronger than system.config states it.
+  ///   - model: where something stronger than system.config states it.
   ///   - dialect: nil lets hosts.config decide.
   init(
-    _ directory: String, replicas: Int? = nil, faults statedFaults: Int? = nil, dialect: ClientDialect? = nil
+    _ directory: String, replicas: Int? = nil, faults statedFaults: Int? = nil,
+    model statedModel: FaultModel? = nil, dialect: ClientDialect? = nil
   ) throws(CommandFailure) {
     let directory = Self.locate(directory)
     self.directory = directory
@@ -60,7 +62,7 @@ struct ClusterFolder {
       self.system = system
       storedView = try ViewStorage(configurationDirectory: directory).read()
       self.dialect = hostsFile.dialect
-      let model: FaultModel = system.isByzantine == false ? .crash : .byzantine
+      let model = statedModel ?? (system.isByzantine == false ? .crash : .byzantine)
       let faults = statedFaults ?? system.faults ?? model.maximumFaults(replicas: ids.count)
       if let storedView {
         let path = ViewStorage(configurationDirectory: directory).path

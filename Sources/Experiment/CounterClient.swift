@@ -1,55 +1,49 @@
 // `muster counter`: BFT-SMaRt's CounterClient against any replica that runs its counter.
 
-import Channels
 import Foundation
-import NIOCore
-import NIOPosix
-import PBFT
 import ServiceClient
-import Wire
+
+/// What `muster counter` is told, as BFT-SMaRt's CounterClient is.
+public struct CounterOptions: Equatable, Sendable {
+  /// The client id.
+  public var id: Int
+  /// What each operation adds; 0 reads unordered.
+  public var increment: Int32
+  public var operations: Int
+  /// How each operation is asked for; nil for ordered, and unordered where the increment is 0.
+  public var kind: InvocationKind?
+  public var client: ClientOptions
+
+  /// The kinds of invocation that may be asked for, for error messages and help.
+  public static let kinds: [InvocationKind] = [.ordered, .unordered, .orderedHashed, .unorderedHashed]
+
+  public init(
+    id: Int, increment: Int32, operations: Int = 1000, kind: InvocationKind? = nil, client: ClientOptions
+  ) {
+    self.id = id
+    self.increment = increment
+    self.operations = operations
+    self.kind = kind
+    self.client = client
+  }
+
+  /// Reads the name of a kind.
+  /// - Throws: `CommandFailure` with code 64.
+  public static func kind(_ text: String) throws(CommandFailure) -> InvocationKind {
+    guard let kind = kinds.first(where: { $0.rawValue == text }) else {
+      throw .usage("--kind \(text): expected one of \(kinds.map(\.rawValue).joined(separator: ", "))")
+    }
+    return kind
+  }
+}
 
 /// A client that increments a replicated counter and prints what comes back.
 public enum CounterClient {
   /// Invokes `options.operations` times; one line per reply, as BFT-SMaRt's demonstration prints it.
   public static func run(_ options: CounterOptions) async throws {
-    let folder = try ClusterFolder(options.configDirectory, dialect: options.dialect)
-    let mode =
-      try options.signatureMode.map { try SignatureMode(name: $0) } ?? folder.statedSignatureMode() ?? .none
-    var configuration = SessionConfiguration(
-      replicas: folder.clientEndpoints, quorums: folder.membership.quorums,
-      replicaIDs: folder.membership.replicas)
-    configuration.membershipID = folder.membership.id
-    configuration.firstClientID = Int32(options.id)
-    configuration.readOnlyRequests = folder.system.hasReadOnlyRequests ?? false
-    configuration.dialect = folder.dialect
-    configuration.useMACs = folder.usesMACs
-    configuration.replyHash = folder.system.hashAlgorithm.flatMap { ReplyHash(rawValue: $0) }
-    let id = Int32(options.id)
-    let secrets =
-      mode.needsSecrets
-      ? try folder.generatorSecrets(mode: mode, clients: id...id)
-      : ClusterKeys.publiclyKnown(replicas: folder.membership.replicas, dialect: folder.dialect)
-        .generatorSecrets
-    let signer = try RequestSigner(
-      mode: mode, secrets: secrets, replicas: folder.membership.replicas, clientCapacity: 1)
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    nonisolated(unsafe) let handed = signer
-    let seconds = folder.system.invokeOrderedTimeoutSeconds ?? 40
-    let proxy = ServiceProxy(
-      configuration: configuration, signer: handed, loop: group.next(),
-      timeoutNanoseconds: Int64(seconds) * 1_000_000_000,
-      signerOf: mode == .hmac
-        ? { try? RequestSigner(mode: mode, secrets: secrets, replicas: $0, clientCapacity: 1) } : nil)
-    do {
-      try await proxy.connect()
+    try await ClusterFolder(options.client).withClient(Int32(options.id), options.client) { proxy in
       try await invoke(options, proxy)
-    } catch let error as InvocationError {
-      await proxy.close()
-      try? await group.shutdownGracefully()
-      throw CommandFailure(.unavailable, "\(error)")
     }
-    await proxy.close()
-    try? await group.shutdownGracefully()
   }
 
   private static func invoke(_ options: CounterOptions, _ proxy: ServiceProxy) async throws {
@@ -72,15 +66,5 @@ public enum CounterClient {
 
   private static func say(_ line: String) {
     FileHandle.standardError.write(Data((line + "\n").utf8))
-  }
-}
-
-extension SignatureMode {
-  /// Whether clients need keys in this mode.
-  var needsSecrets: Bool {
-    switch self {
-    case .none, .verifyOnly: false
-    case .hmac, .sign: true
-    }
   }
 }

@@ -74,7 +74,10 @@ final class EmbeddedCluster: Sendable {
     logger: Logger
   ) async throws -> EmbeddedCluster {
     let ids = (0..<parameters.replicas).map { ReplicaID(rawValue: Int32($0)) }
-    guard let membership = Membership(replicas: ids, faults: parameters.faults) else {
+    guard
+      let membership = Membership(
+        replicas: ids, faults: parameters.faults, model: parameters.faultModel)
+    else {
       throw TargetFailure("\(parameters.replicas) replicas do not tolerate \(parameters.faults) faults")
     }
     let mode = try SignatureMode(name: parameters.signatureMode)
@@ -228,6 +231,7 @@ extension PointParameters {
     configuration.requestTimeoutNanoseconds = requestTimeoutNanoseconds
     configuration.viewChangeTimeoutNanoseconds = viewChangeTimeoutNanoseconds
     configuration.durability = durability
+    configuration.readOnlyRequests = kind.isUnordered
     configuration.checkpointPeriod = checkpointPeriod
     configuration.logMultiplier = logMultiplier
     configuration.maximumClients = max(configuration.maximumClients, sessions * 2)

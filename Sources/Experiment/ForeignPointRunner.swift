@@ -29,22 +29,14 @@ struct ForeignPointRunner: PointRunning {
     let target = try ForeignTarget(parameters)
     let resolved = target.resolved
     return try await with(target) { party in
-      let plan = resolved.plan(rate: targetOpsPerSecond, seed: seed, auditBase: 0)
-      let signAheadSeconds = resolved.signing == .ahead ? try await party.signAhead(plan) : nil
-      let started = Date()
-      let outcome = try await party.run(plan, onSecond: { report(.second($0, $1, resolved)) })
-      let ended = Date()
-      report(LiveStatus(phase: .audit))
-      var measurement = PointMeasurement(
-        parameters: resolved, rate: targetOpsPerSecond, ceiling: ceilingOpsPerSecond, outcome: outcome,
-        isAudited: resolved.audit && resolved.service.isAuditable)
-      measurement.signAheadSeconds = signAheadSeconds
+      var measurement = try await party.measure(
+        resolved, rate: targetOpsPerSecond, seed: seed, ceiling: ceilingOpsPerSecond, report: report)
       let moves = try await party.moves()
       if moves > 0 {
         measurement.audit.remarks.append(
           "the sessions followed the replicas through \(moves) new memberships")
       }
-      var result = measurement.result(started: started, ended: ended)
+      var result = measurement.result()
       result.row.viewChanges = nil
       result.resolved = resolved
       return result

@@ -36,7 +36,8 @@ struct ForeignTarget: Sendable {
     }
     let folder = try ClusterFolder(
       directory, replicas: stated(.replicas, parameters.replicas), faults: stated(.faults, parameters.faults),
-      dialect: dialect)
+      model: stated(.faultModel, parameters.faultModel), dialect: dialect)
+    try folder.requireService(of: parameters.kind)
     var resolved = parameters
     resolved.transport = .remote
     func settle<Value: Equatable>(
@@ -53,6 +54,8 @@ struct ForeignTarget: Sendable {
     let system = folder.system
     try settle(.replicas, \.replicas, folder.membership.count, as: "n = \(folder.membership.count)")
     try settle(.faults, \.faults, folder.membership.faults, as: "f = \(folder.membership.faults)")
+    let model = folder.membership.quorums.model
+    try settle(.faultModel, \.faultModel, model, as: "system.bft = \(model == .byzantine)")
     let batch = system.maximumBatchSize
     try settle(.batchSize, \.batchSize, batch, as: "maxbatchsize = \(batch ?? 0)")
     let timeout = system.requestTimeoutMilliseconds.map { Int64($0) * 1_000_000 }
@@ -70,17 +73,8 @@ struct ForeignTarget: Sendable {
       throw CommandFailure.usage(
         "--signatures hmac: expected none, sign:… or verify-only:…, as BFT-SMaRt has them")
     }
-    secrets =
-      settledMode.needsSecrets
-      ? try folder.generatorSecrets(mode: settledMode, clients: resolved.clientIDs)
-      : ClusterKeys.publiclyKnown(replicas: folder.membership.replicas, dialect: dialect).generatorSecrets
-    var speech = GeneratorParty.Speech()
-    speech.dialect = dialect
-    speech.useMACs = folder.usesMACs
-    speech.readOnlyRequests = system.hasReadOnlyRequests ?? false
-    speech.quorums = folder.membership.quorums
-    speech.membershipID = folder.membership.id
-    self.speech = speech
+    secrets = try folder.clientSecrets(settledMode, of: resolved.clientIDs)
+    speech = folder.speech
     self.folder = folder
     self.resolved = resolved
   }
@@ -94,7 +88,8 @@ struct ForeignTarget: Sendable {
     default: use = 0
     }
     return [
-      ("n", "\(resolved.replicas)"), ("f", "\(resolved.faults)"), ("maxbatchsize", "\(resolved.batchSize)"),
+      ("n", "\(resolved.replicas)"), ("f", "\(resolved.faults)"),
+      ("bft", "\(resolved.faultModel == .byzantine)"), ("maxbatchsize", "\(resolved.batchSize)"),
       ("timeout", "\(resolved.requestTimeoutNanoseconds / 1_000_000)"), ("useSignatures", "\(use)"),
       ("signatures", resolved.signatureMode), ("service", resolved.service.rawValue),
       ("replysize", "\(resolved.replyBytes)"), ("hosts", folder.directory),

@@ -32,7 +32,7 @@ final class GeneratorParty: Sendable {
     /// v1.2: whether frames carry MACs.
     var useMACs = false
     var readOnlyRequests = false
-    /// nil for n and f of the point, Byzantine.
+    /// nil for n, f and the fault model of the point.
     var quorums: Quorums?
     var membershipID: Int32 = 0
     /// nil for that of the point.
@@ -54,7 +54,9 @@ final class GeneratorParty: Sendable {
     loop = group.next()
     loop.execute { ThreadPriority.setGenerator() }
     guard
-      let quorums = speech.quorums ?? Quorums(replicas: parameters.replicas, faults: parameters.faults)
+      let quorums = speech.quorums
+        ?? Quorums(
+          replicas: parameters.replicas, faults: parameters.faults, model: parameters.faultModel)
     else {
       throw TargetFailure("\(parameters.replicas) replicas do not tolerate \(parameters.faults) faults")
     }
@@ -67,6 +69,9 @@ final class GeneratorParty: Sendable {
     configuration.firstClientID = speech.firstClientID ?? Int32(parameters.firstClientID)
     configuration.outstanding = parameters.outstanding
     configuration.resendNanoseconds = parameters.resendNanoseconds
+    if parameters.sendTo == .primary {
+      configuration.sendTargets = .primaryFirst(delayNanoseconds: parameters.resendNanoseconds)
+    }
     configuration.readOnlyRequests = speech.readOnlyRequests
     let mode = try SignatureMode(name: parameters.signatureMode)
     let signer = try RequestSigner(
@@ -110,6 +115,30 @@ final class GeneratorParty: Sendable {
       plan.content.withUnsafeBytes { sessions.signAhead(requests: perSession, content: $0) }
     }.get()
     return Double(nanoseconds) / 1e9
+  }
+
+  /// Runs the load of one point: all that is to be said of it before its target is asked for its account.
+  ///
+  /// - Parameters:
+  ///   - auditBase: the position of the target's log before the load.
+  ///   - report: is told of each second, and that the load has ended.
+  func measure(
+    _ parameters: PointParameters, rate: Double, seed: UInt64, ceiling: Double?, auditBase: UInt64 = 0,
+    report: @escaping @Sendable (LiveStatus) -> Void, onStart: @escaping @Sendable (Int64) -> Void = { _ in },
+    onMeasurement: @escaping @Sendable (Bool) -> Void = { _ in }
+  ) async throws -> PointMeasurement {
+    let plan = parameters.plan(rate: rate, seed: seed, auditBase: auditBase)
+    let signAheadSeconds = parameters.signing == .ahead ? try await signAhead(plan) : nil
+    let started = Date()
+    let outcome = try await run(
+      plan, onStart: onStart, onMeasurement: onMeasurement,
+      onSecond: { report(.second($0, $1, parameters)) })
+    var measurement = PointMeasurement(
+      parameters: parameters, rate: rate, ceiling: ceiling, outcome: outcome, started: started,
+      ended: Date(), isAudited: parameters.audit && parameters.service.isAuditable)
+    measurement.signAheadSeconds = signAheadSeconds
+    report(LiveStatus(phase: .audit))
+    return measurement
   }
 
   /// Runs `plan` to its end, or stops waiting when the task is cancelled.
@@ -170,6 +199,13 @@ extension ReplicatedService {
 }
 
 extension PointParameters {
+  /// What sessions must know of in-process replicas.
+  var embeddedSpeech: GeneratorParty.Speech {
+    var speech = GeneratorParty.Speech()
+    speech.readOnlyRequests = kind.isUnordered
+    return speech
+  }
+
   /// The load this point states, at `rate` requests per second (nil = closed loop).
   func plan(rate: Double?, seed: UInt64, auditBase: UInt64?) -> LoadPlan {
     let pacing: LoadPlan.Pacing
@@ -183,6 +219,7 @@ extension PointParameters {
     plan.measureNanoseconds = measureNanoseconds
     plan.drainNanoseconds = drainNanoseconds
     plan.content = service.request(payloadBytes: payloadBytes)
+    plan.unorderedFraction = kind.isUnordered ? 1 : 0
     if audit, let auditBase {
       switch service {
       case .log: plan.audit = .log(base: auditBase)
@@ -191,7 +228,7 @@ extension PointParameters {
       case .null, .microbenchmark: break
       }
     }
-    plan.signsInline = signatureMode.hasPrefix("sign:") && signing == .inline
+    plan.signsInline = signsInline
     return plan
   }
 }

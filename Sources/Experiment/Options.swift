@@ -3,7 +3,6 @@
 
 import ReplicaHost
 import Replication
-import ServiceClient
 import Wire
 
 /// What `muster replica` is told; `ResolvedReplicaSettings` says what holds in the end.
@@ -119,56 +118,6 @@ public struct ReplicaOptions: Equatable, Sendable {
 extension ClientDialect {
   /// What a flag that names a dialect must say.
   static let expected = "master or 1.2"
-}
-
-/// What `muster counter` is told, as BFT-SMaRt's CounterClient is.
-public struct CounterOptions: Equatable, Sendable {
-  /// The client id.
-  public var id: Int
-  /// What each operation adds; 0 reads unordered.
-  public var increment: Int32
-  public var operations: Int
-  /// Folder of `hosts.config`, `system.config` and `keys/`.
-  public var configDirectory: String
-  public var signatureMode: String?
-  /// How each operation is asked for; nil for ordered, and unordered where the increment is 0.
-  public var kind: InvocationKind?
-  /// The client frames that are spoken; nil lets hosts.config decide.
-  public var dialect: ClientDialect?
-
-  /// The kinds of invocation that may be asked for, for error messages and help.
-  public static let kinds: [InvocationKind] = [.ordered, .unordered, .orderedHashed, .unorderedHashed]
-
-  public init(
-    id: Int, increment: Int32, operations: Int = 1000, configDirectory: String, signatureMode: String? = nil,
-    kind: InvocationKind? = nil, dialect: ClientDialect? = nil
-  ) {
-    self.id = id
-    self.increment = increment
-    self.operations = operations
-    self.configDirectory = configDirectory
-    self.signatureMode = signatureMode
-    self.kind = kind
-    self.dialect = dialect
-  }
-
-  /// Reads the name of a kind.
-  /// - Throws: `CommandFailure` with code 64.
-  public static func kind(_ text: String) throws(CommandFailure) -> InvocationKind {
-    guard let kind = kinds.first(where: { $0.rawValue == text }) else {
-      throw .usage("--kind \(text): expected one of \(kinds.map(\.rawValue).joined(separator: ", "))")
-    }
-    return kind
-  }
-
-  /// Reads the name of a dialect.
-  /// - Throws: `CommandFailure` with code 64.
-  public static func dialect(_ text: String) throws(CommandFailure) -> ClientDialect {
-    guard let dialect = ClientDialect(rawValue: text) else {
-      throw .usage("--dialect \(text): expected \(ClientDialect.expected)")
-    }
-    return dialect
-  }
 }
 
 /// What `muster keys` is told.

@@ -3,7 +3,9 @@
 // code.
 
 import Foundation
+import PBFT
 import Replication
+import ServiceClient
 import Wire
 import Workload
 
@@ -17,6 +19,7 @@ public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
   case readyTimeout = "ready_timeout"
   case replicas
   case faults
+  case faultModel = "fault_model"
   case loops
   case signatures
   case signing
@@ -33,6 +36,8 @@ public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
   case sessions
   case connections
   case outstanding
+  case kind
+  case sendTo = "send_to"
   case arrival
   case rate
   case rateShare = "rate_share"
@@ -49,14 +54,15 @@ public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
 
   public var section: Section {
     switch self {
-    case .protocol, .service, .transport, .hosts, .targetCommand, .readyTimeout, .replicas, .faults, .loops,
-      .signatures, .replicaAuth,
+    case .protocol, .service, .transport, .hosts, .targetCommand, .readyTimeout, .replicas, .faults,
+      .faultModel,
+      .loops, .signatures, .replicaAuth,
       .batchSize, .batchTimeout, .requestTimeout, .viewChangeTimeout, .checkpointPeriod, .logMultiplier,
       .durability, .faultsScript:
       .target
-    case .signing, .resend, .sessions, .connections, .outstanding, .arrival, .rate, .rateShare, .payload,
-      .reply,
-      .firstClientID, .audit:
+    case .signing, .resend, .sessions, .connections, .outstanding, .kind, .sendTo, .arrival, .rate,
+      .rateShare,
+      .payload, .reply, .firstClientID, .audit:
       .workload
     case .warmup, .duration, .drain: .phases
     }
@@ -74,7 +80,8 @@ public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
     case .hosts: "the folder that holds hosts.config, with transport remote"
     case .targetCommand: "a shell command that starts foreign replicas"
     case .replicas: "a whole number from 1 to \(PointParameters.maximumReplicas)"
-    case .faults: "a whole number f with 3f + 1 <= replicas"
+    case .faults: "a whole number f with 3f + 1 <= replicas, or 2f + 1 with fault_model crash"
+    case .faultModel: "one of " + FaultModel.allCases.map(\.name).joined(separator: ", ")
     case .loops: "a whole number from 1 to 1024"
     case .signatures: SignatureMode.listing
     case .signing: Self.choices(Signing.self)
@@ -90,6 +97,8 @@ public enum ParameterKey: String, CaseIterable, Hashable, Sendable {
     case .sessions: "a whole number from 1 to 1000000"
     case .connections: "a whole number from 1 to the number of sessions"
     case .outstanding: "a whole number from 1 to \(PointParameters.maximumOutstanding)"
+    case .kind: "one of " + PointParameters.kinds.map(\.rawValue).joined(separator: ", ")
+    case .sendTo: Self.choices(FirstTargets.self)
     case .arrival: "one of " + ArrivalProcess.grammar
     case .rate: "more than 0 requests per second"
     case .rateShare: "a share of the probed capacity, more than 0 and at most 10, such as 0.45"
@@ -154,6 +163,9 @@ extension PointParameters {
     case .readyTimeout: readyTimeoutNanoseconds = try Self.duration(key, text)
     case .replicas: replicas = try Self.whole(key, text, 1...Self.maximumReplicas)
     case .faults: faults = try Self.whole(key, text, 0...Self.maximumReplicas)
+    case .faultModel:
+      guard let model = FaultModel(name: text) else { throw ParameterError(key, text) }
+      faultModel = model
     case .loops: loops = try Self.whole(key, text, 1...1024)
     case .signatures:
       guard SignatureModes.accepts(text) else { throw ParameterError(key, text) }
@@ -177,6 +189,12 @@ extension PointParameters {
     case .sessions: sessions = try Self.whole(key, text, 1...1_000_000)
     case .connections: connections = try Self.whole(key, text, 1...1_000_000)
     case .outstanding: outstanding = try Self.whole(key, text, 1...Self.maximumOutstanding)
+    case .kind:
+      guard let kind = Self.kinds.first(where: { $0.rawValue == text }) else {
+        throw ParameterError(key, text)
+      }
+      self.kind = kind
+    case .sendTo: sendTo = try Self.choice(key, text)
     case .arrival:
       switch ArrivalProcess.parse(text, readTrace: { try? String(contentsOfFile: $0, encoding: .utf8) }) {
       case .success(let process): arrival = process

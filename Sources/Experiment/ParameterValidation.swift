@@ -1,6 +1,7 @@
 // What must hold between the parameters of one point, beyond the range of each. Kept true: a point that
 // validates can be run; whatever is refused names one key, its value and what was expected.
 
+import PBFT
 import Wire
 
 /// The names of the ways to authenticate client requests.
@@ -20,6 +21,7 @@ extension PointParameters {
     validateMembership(&checks)
     validateReplicas(&checks)
     validateLoad(&checks)
+    validateRequests(&checks)
     validateDurations(&checks)
     return checks.errors
   }
@@ -59,9 +61,14 @@ extension PointParameters {
     checks.require(faults >= 0, .faults, faults)
     // Whether foreign replicas are crash-only is in their system.config, which decides there.
     if faults >= 0, !orderingProtocol.isForeign {
+      let needed: (formula: String, count: Int, faults: String) =
+        switch faultModel {
+        case .byzantine: ("3f + 1", 3 * faults + 1, "faults")
+        case .crash: ("2f + 1", 2 * faults + 1, "crashes")
+        }
       checks.require(
-        replicas >= 3 * faults + 1, .replicas, replicas,
-        "at least 3f + 1 = \(3 * faults + 1) replicas to tolerate \(faults) faults")
+        replicas >= needed.count, .replicas, replicas,
+        "at least \(needed.formula) = \(needed.count) replicas to tolerate \(faults) \(needed.faults)")
     }
     if orderingProtocol == .noops {
       checks.require(replicas == 1, .replicas, replicas, "1, because noops does not agree on an order")
@@ -117,6 +124,30 @@ extension PointParameters {
     checks.require(
       firstClientID >= replicas, .firstClientID, firstClientID,
       "at least \(replicas), because smaller ids are those of replicas")
+  }
+
+  private func validateRequests(_ checks: inout Checks) {
+    checks.require(Self.kinds.contains(kind), .kind, kind.rawValue)
+    checks.require(
+      !kind.isUnordered || signing == .inline, .signing, signing.rawValue,
+      "inline with kind \(kind.rawValue): only ordered requests are signed ahead")
+    // What remote replicas of ours tolerate is known when they have been asked.
+    if transport != .remote || orderingProtocol.isForeign, let expected = sendToProblem(servesReads: false) {
+      checks.require(false, .sendTo, sendTo.rawValue, expected)
+    }
+  }
+
+  /// What `send_to` would have to be; nil when it can be what it is.
+  ///
+  /// - Parameter servesReads: whether the replicas have `readonly_requests`, with which a majority answers.
+  func sendToProblem(servesReads: Bool) -> String? {
+    guard sendTo == .primary else { return nil }
+    if kind.isUnordered { return "all with kind \(kind.rawValue): a quorum must be asked for a read" }
+    // Ours answer a request on the connections on which it came, and BFT-SMaRt's wherever its client is.
+    if orderingProtocol.isForeign || replicas == 1 { return nil }
+    if faultModel == .crash, !servesReads { return nil }
+    return "all: several replicas must answer, and ours answer only who asks them; one answer is enough with "
+      + "fault_model crash and without readonly_requests"
   }
 
   private func validateDurations(_ checks: inout Checks) {

@@ -64,6 +64,7 @@ extension PointParameters {
     row.transport = transport.rawValue
     row.replicas = replicas
     row.faults = faults
+    row.faultModel = faultModel.name
     if let loops { row.loops = loops }
     row.signatureMode = signatureMode
     row.signing = signing.rawValue
@@ -83,6 +84,8 @@ extension PointParameters {
     row.sessions = sessions
     row.connections = connections
     row.outstanding = outstanding
+    row.unorderedFraction = kind.isUnordered ? 1 : 0
+    row.sendTo = sendTo.rawValue
     row.arrival = arrival.description
     row.payloadBytes = payloadBytes
     row.replyBytes = replyBytes
@@ -109,7 +112,11 @@ extension PointParameters {
   public var configurationSummary: String {
     let name = orderingProtocol == .pbft ? "" : "\(orderingProtocol.rawValue) "
     let disk = durability == .none ? "" : " durability \(durability.rawValue)"
-    return "\(name)\(transport.rawValue) n=\(replicas) \(signatureMode) batch \(batchSize)\(disk)"
+    let model = faultModel == .byzantine ? "" : " \(faultModel.name)"
+    let requests = kind == .ordered ? "" : " \(kind.rawValue)"
+    let targets = sendTo == .all ? "" : " to the \(sendTo.rawValue)"
+    return
+      "\(name)\(transport.rawValue) n=\(replicas)\(model) \(signatureMode) batch \(batchSize)\(requests)\(targets)\(disk)"
   }
 
   /// A number for people: no exponent, no trailing `.0`, at most six decimals.

@@ -15,6 +15,8 @@ struct TargetUse: Sendable {
   var messages: UInt64?
   var bytes: UInt64?
   var verifications: UInt64?
+  /// Mean processor time of one.
+  var verifyNanoseconds: Int?
   var batches: UInt64?
   var requests: UInt64?
   var residentBytes: Int?
@@ -39,6 +41,9 @@ struct PointMeasurement {
   var rate: Double
   var ceiling: Double?
   var outcome: LoadOutcome
+  /// Wall times of the load.
+  var started: Date
+  var ended: Date
   var use = TargetUse()
   var audit = TargetAudit()
   /// Whether every reply was checked by this run.
@@ -51,7 +56,7 @@ struct PointMeasurement {
   var events = RunEvents()
 
   /// The result without identity and parameters, which are the sweep's.
-  func result(started: Date, ended: Date) -> PointResult {
+  func result() -> PointResult {
     var row = PointRow()
     fillCounts(&row)
     fillLatencies(&row)
@@ -143,6 +148,10 @@ struct PointMeasurement {
     row.signaturesPerRequest = parameters.signatureMode.hasPrefix("sign:") ? 1 : 0
     row.verificationsPerRequest =
       parameters.usesSignatures ? use.verifications.map { Double($0) / requests } : 0
+    if parameters.usesSignatures {
+      row.signNanoseconds = parameters.signsInline ? outcome.signNanoseconds : nil
+      row.verifyNanoseconds = use.verifyNanoseconds
+    }
     if let batches = use.batches, let ordered = use.requests, batches > 0 {
       row.batchMean = Double(ordered) / Double(batches)
     }

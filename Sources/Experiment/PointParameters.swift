@@ -2,7 +2,9 @@
 // are complete (nothing a point depends on is read from anywhere else), they remember which of them were
 // stated, and whatever is derived from others (resend, log size) is derived here and nowhere else.
 
+import PBFT
 import Replication
+import ServiceClient
 import Wire
 import Workload
 
@@ -68,6 +70,29 @@ public enum Signing: String, CaseIterable, Sendable {
   case ahead
 }
 
+/// To whom a session sends a request at first.
+public enum FirstTargets: String, CaseIterable, Sendable {
+  /// All replicas, as BFT-SMaRt's clients do.
+  case all
+  /// The replica believed to be the primary; all of them when there is no answer within the resend interval.
+  case primary
+}
+
+extension FaultModel {
+  /// As flags, scenarios and columns call it.
+  var name: String {
+    switch self {
+    case .byzantine: "byzantine"
+    case .crash: "crash"
+    }
+  }
+
+  init?(name: String) {
+    guard let model = Self.allCases.first(where: { $0.name == name }) else { return nil }
+    self = model
+  }
+}
+
 /// The offered load.
 public enum OfferedRate: Equatable, Sendable {
   /// Requests per second.
@@ -89,6 +114,8 @@ public struct PointParameters: Equatable, Sendable {
   public var readyTimeoutNanoseconds: Int64 = 60_000_000_000
   public var replicas = 4
   public var faults = 1
+  /// What a faulty replica may do, BFT-SMaRt's `system.bft`: decides how many replicas f takes, and every quorum.
+  public var faultModel = FaultModel.byzantine
   /// Event loops of in-process replicas; nil leaves it to the runner (cores − 1, in signed modes all cores).
   public var loops: Int?
 
@@ -117,6 +144,9 @@ public struct PointParameters: Equatable, Sendable {
   public var connections = 16
   /// Requests in flight per session, at most.
   public var outstanding = 1
+  /// How requests are asked for, one of `kinds`. In-process replicas serve unordered ones if these are what is offered.
+  public var kind = InvocationKind.ordered
+  public var sendTo = FirstTargets.all
   public var arrival = ArrivalProcess.poisson
   public var rate = OfferedRate.absolute(10_000)
   /// Bytes of a request beyond its record.
@@ -138,6 +168,8 @@ public struct PointParameters: Equatable, Sendable {
   public static let maximumOutstanding = 32
   /// The largest membership: votes are bit sets of one word.
   public static let maximumReplicas = 64
+  /// The kinds of requests that a load may have. Whole replies only: those are what the audit reads.
+  public static let kinds: [InvocationKind] = [.ordered, .unordered]
   /// The largest number of bytes added to a request or a reply.
   public static let maximumAddedBytes = 16 * 1024 * 1024
 
@@ -167,7 +199,9 @@ public struct PointParameters: Equatable, Sendable {
     if texts[.hosts] != nil, texts[.transport] == nil { transport = .remote }
     if orderingProtocol.isForeign, texts[.service] == nil { service = .counter }
     if orderingProtocol == .noops, texts[.replicas] == nil { replicas = 1 }
-    if texts[.faults] == nil { faults = orderingProtocol == .noops ? 0 : (replicas - 1) / 3 }
+    if texts[.faults] == nil {
+      faults = orderingProtocol == .noops ? 0 : faultModel.maximumFaults(replicas: replicas)
+    }
   }
 
   // MARK: Derived
@@ -192,6 +226,9 @@ public struct PointParameters: Equatable, Sendable {
 
   /// Whether clients or replicas compute signatures, which decides the default number of loops.
   public var usesSignatures: Bool { signatureMode.contains(":") }
+
+  /// Whether the generator signs each request as it sends it.
+  var signsInline: Bool { signatureMode.hasPrefix("sign:") && signing == .inline }
 
   /// Whether each session has connections of its own.
   public var dedicatedConnections: Bool { connections == sessions }

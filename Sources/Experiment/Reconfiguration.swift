@@ -1,9 +1,6 @@
 // `muster reconfigure`: the trusted party changes the membership of a running cluster, as BFT-SMaRt's VMServices do.
 
 import Channels
-import Foundation
-import NIOCore
-import NIOPosix
 import PBFT
 import ReplicaHost
 import Replication
@@ -12,21 +9,19 @@ import Wire
 
 /// What `muster reconfigure` is told: any number of changes, which come about together.
 public struct ReconfigureOptions: Equatable, Sendable {
-  /// Folder of `hosts.config`, `system.config` and the trusted party's key.
-  public var configDirectory: String
+  /// The trusted party as a client.
+  public var client: ClientOptions
   public private(set) var added: [MemberAddress] = []
   public private(set) var removed: [ReplicaID] = []
   public private(set) var faults: Int?
-  public var signatureMode: String?
-  public var dialect: ClientDialect?
 
   /// What the words of a command line may be.
   public static let expected = "add ID:HOST:CLIENTPORT:REPLICAPORT, remove ID or f F"
 
   /// Reads the words behind `muster reconfigure`.
   /// - Throws: `CommandFailure` with code 64.
-  public init(configDirectory: String, changes: [String]) throws(CommandFailure) {
-    self.configDirectory = configDirectory
+  public init(client: ClientOptions, changes: [String]) throws(CommandFailure) {
+    self.client = client
     var words = changes[...]
     guard !words.isEmpty else { throw .usage("expected at least one change: \(Self.expected)") }
     while let verb = words.popFirst() {
@@ -38,10 +33,17 @@ public struct ReconfigureOptions: Equatable, Sendable {
     }
   }
 
+  /// The same address as hosts.config would have it: IPv6 without brackets.
+  private static func canonical(_ member: MemberAddress) -> MemberAddress? {
+    MemberAddress(
+      replica: member.replica, host: InternetAddress.canonical(member.host), clientPort: member.clientPort,
+      replicaPort: member.replicaPort)
+  }
+
   private mutating func take(_ verb: String, _ word: String) throws(CommandFailure) {
     switch verb {
     case "add":
-      guard let address = MemberAddress(text: Substring(word)) else {
+      guard let address = MemberAddress(text: Substring(word)).flatMap(Self.canonical) else {
         throw .usage(
           "add \(word): expected ID:HOST:CLIENTPORT:REPLICAPORT with two ports in 1...65535, as in 4:10.0.0.5:11000:11001"
         )
@@ -75,7 +77,7 @@ public enum Reconfiguration {
   /// - Throws: `CommandFailure`: 64 for a change that cannot be, or where nobody may reconfigure; 66 without the trusted
   ///   party's key; 69 when too few replicas answer.
   public static func run(_ options: ReconfigureOptions) async throws -> String {
-    let folder = try ClusterFolder(options.configDirectory, dialect: options.dialect)
+    let folder = try ClusterFolder(options.client)
     guard folder.trustedPartyID != nil else {
       throw CommandFailure.usage(
         "\(folder.directory)/system.config: expected system.ttp.id, the client that may reconfigure, for the replicas too"
@@ -88,56 +90,10 @@ public enum Reconfiguration {
           + "while system.config states it")
     }
     let key = SigningKey(algorithm, pair)
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    do {
-      let reply = try await withProxy(options, folder, id, group.next()) { proxy in
-        try await ask(options, id, key, proxy, model: folder.membership.quorums.model)
-      }
-      try? await group.shutdownGracefully()
-      return try finish(reply, folder)
-    } catch {
-      try? await group.shutdownGracefully()
-      if let error = error as? InvocationError { throw CommandFailure(.unavailable, "\(error)") }
-      throw error
+    let reply = try await folder.withClient(id, options.client) { proxy in
+      try await ask(options, id, key, proxy, model: folder.membership.quorums.model)
     }
-  }
-
-  private static func withProxy<Result>(
-    _ options: ReconfigureOptions, _ folder: ClusterFolder, _ id: Int32, _ loop: any EventLoop,
-    _ body: (ServiceProxy) async throws -> Result
-  ) async throws -> Result {
-    let mode =
-      try options.signatureMode.map { try SignatureMode(name: $0) } ?? folder.statedSignatureMode() ?? .none
-    var configuration = SessionConfiguration(
-      replicas: folder.clientEndpoints, quorums: folder.membership.quorums,
-      replicaIDs: folder.membership.replicas)
-    configuration.membershipID = folder.membership.id
-    configuration.firstClientID = id
-    configuration.readOnlyRequests = folder.system.hasReadOnlyRequests ?? false
-    configuration.dialect = folder.dialect
-    configuration.useMACs = folder.usesMACs
-    let secrets =
-      mode.needsSecrets
-      ? try folder.generatorSecrets(mode: mode, clients: id...id)
-      : ClusterKeys.publiclyKnown(replicas: folder.membership.replicas, dialect: folder.dialect)
-        .generatorSecrets
-    nonisolated(unsafe) let signer = try RequestSigner(
-      mode: mode, secrets: secrets, replicas: folder.membership.replicas, clientCapacity: 1)
-    let seconds = folder.system.invokeOrderedTimeoutSeconds ?? 40
-    let proxy = ServiceProxy(
-      configuration: configuration, signer: signer, loop: loop,
-      timeoutNanoseconds: Int64(seconds) * 1_000_000_000,
-      signerOf: mode == .hmac
-        ? { try? RequestSigner(mode: mode, secrets: secrets, replicas: $0, clientCapacity: 1) } : nil)
-    do {
-      try await proxy.connect()
-      let result = try await body(proxy)
-      await proxy.close()
-      return result
-    } catch {
-      await proxy.close()
-      throw error
-    }
+    return try finish(reply, folder)
   }
 
   /// Asks until the request has met the membership it names: the one in force may be newer than we know.
@@ -195,8 +151,9 @@ public enum Reconfiguration {
   }
 
   private static func text(_ view: SerializedView) -> String {
-    let replicas = view.addresses.map { "\($0.replica.rawValue) (\($0.host):\($0.port))" }.joined(
-      separator: ", ")
+    let replicas = view.addresses.map {
+      "\($0.replica.rawValue) (\(Endpoint.socket(host: $0.host, port: Int($0.port))))"
+    }.joined(separator: ", ")
     return "membership \(view.id): replicas \(replicas), f = \(view.faults)"
   }
 }

@@ -27,14 +27,14 @@ public struct RemotePointRunner: PointRunning {
       try await CapacityProbing.run(
         plan, target.resolved, endpoints: target.folder.clientEndpoints,
         ids: target.folder.membership.replicas,
-        secrets: target.secrets, speech: target.speech)
+        secrets: target.secrets, speech: target.folder.speech)
     }
   }
 
   public func calibrate(_ parameters: PointParameters) async throws -> Double? {
     if parameters.orderingProtocol.isForeign { return try await ForeignPointRunner().calibrate(parameters) }
     let target = try await RemoteTarget.inspect(parameters)
-    return try await GeneratorCalibration.ceiling(target.resolved, target.speech)
+    return try await GeneratorCalibration.ceiling(target.resolved, target.folder.speech)
   }
 
   public func run(
@@ -52,34 +52,27 @@ public struct RemotePointRunner: PointRunning {
     let before = target.statuses.map { ReplicaAccount($0) }
     let party = try GeneratorParty(
       resolved, endpoints: target.folder.clientEndpoints, replicaIDs: target.folder.membership.replicas,
-      secrets: target.secrets, speech: target.speech)
+      secrets: target.secrets, speech: target.folder.speech)
     return try await closing(party.stop) {
       try await party.connect()
       let base = before.map(\.executedRequests).max() ?? 0
-      let plan = resolved.plan(rate: targetOpsPerSecond, seed: seed, auditBase: base)
-      let signAheadSeconds = resolved.signing == .ahead ? try await party.signAhead(plan) : nil
-      let started = Date()
-      let outcome = try await party.run(
-        plan,
-        onSecond: { report(.second($0, $1, resolved)) })
-      let ended = Date()
-      report(LiveStatus(phase: .audit))
-      var measurement = PointMeasurement(
-        parameters: resolved, rate: targetOpsPerSecond, ceiling: ceilingOpsPerSecond, outcome: outcome,
-        isAudited: resolved.audit && resolved.service.isAuditable)
-      measurement.signAheadSeconds = signAheadSeconds
+      var measurement = try await party.measure(
+        resolved, rate: targetOpsPerSecond, seed: seed, ceiling: ceilingOpsPerSecond, auditBase: base,
+        report: report)
+      let outcome = measurement.outcome
       do {
         let after = try await settled(target.asNow, on: party.loop)
         let elapsed = monotonicNanoseconds() - outcome.startNanoseconds
         for report in after.reports { measurement.events.add(membershipsOf: report, elapsed: elapsed) }
         measurement.audit = TargetAudit.comparing(
-          before: before, after: after.reports.map { ReplicaAccount($0) }, outcome: outcome)
+          before: before, after: after.reports.map { ReplicaAccount($0) }, outcome: outcome,
+          ofReads: resolved.kind.isUnordered)
         measurement.audit.remarks += after.silent.map { "no status after the run: \($0)" }
       } catch {
         measurement.targetFailure = "no status after the run: \(error)"
         measurement.isAudited = false
       }
-      var result = measurement.result(started: started, ended: ended)
+      var result = measurement.result()
       result.resolved = resolved
       return result
     }
@@ -112,17 +105,6 @@ struct RemoteTarget: Sendable {
     return RemoteTarget(folder: now, statuses: statuses, secrets: secrets, resolved: resolved)
   }
 
-  /// What their sessions must know of them.
-  var speech: GeneratorParty.Speech {
-    var speech = GeneratorParty.Speech()
-    speech.dialect = folder.dialect
-    speech.useMACs = folder.usesMACs
-    speech.readOnlyRequests = folder.system.hasReadOnlyRequests ?? false
-    speech.quorums = folder.membership.quorums
-    speech.membershipID = folder.membership.id
-    return speech
-  }
-
   /// Asks every replica of `parameters.hostsDirectory` and compares their settings with what was stated.
   static func inspect(_ parameters: PointParameters) async throws -> RemoteTarget {
     guard let directory = parameters.hostsDirectory else {
@@ -141,11 +123,7 @@ struct RemoteTarget: Sendable {
     }
     let resolved = try resolve(parameters, folder, statuses)
     let mode = try SignatureMode(name: resolved.signatureMode)
-    let secrets =
-      mode.needsSecrets
-      ? try folder.generatorSecrets(mode: mode, clients: resolved.clientIDs)
-      : ClusterKeys.publiclyKnown(replicas: folder.membership.replicas, dialect: folder.dialect)
-        .generatorSecrets
+    let secrets = try folder.clientSecrets(mode, of: resolved.clientIDs)
     return RemoteTarget(folder: folder, statuses: statuses, secrets: secrets, resolved: resolved)
   }
 
@@ -215,6 +193,11 @@ struct RemoteTarget: Sendable {
     }
     resolved.stated = stated
     resolved.transport = .remote
+    let servesReads = folder.speech.readOnlyRequests || folder.dialect == .v12
+    if let expected = resolved.sendToProblem(servesReads: servesReads) {
+      throw CommandFailure.usage(ParameterError(.sendTo, resolved.sendTo.rawValue, expected).asFlag)
+    }
+    try folder.requireService(of: resolved.kind)
     if let value = statuses.first?.setting("log_size"), let size = Int(value) {
       resolved.logMultiplier = size / max(1, resolved.checkpointPeriod)
     }
@@ -224,6 +207,7 @@ struct RemoteTarget: Sendable {
   /// Parameters that the replicas decide, with the names of their settings.
   private static let settings: [(ParameterKey, String)] = [
     (.protocol, "protocol"), (.service, "service"), (.replicas, "n"), (.faults, "f"),
+    (.faultModel, "fault_model"),
     (.signatures, "signature_mode"), (.replicaAuth, "replica_auth"), (.batchSize, "batch_size"),
     (.batchTimeout, "batch_timeout_ns"), (.requestTimeout, "request_timeout_ns"),
     (.viewChangeTimeout, "view_change_timeout_ns"), (.checkpointPeriod, "checkpoint_period"),

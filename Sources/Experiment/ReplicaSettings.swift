@@ -181,7 +181,7 @@ public struct ResolvedReplicaSettings: Sendable {
       standard: folder.dialect.replyHash, text: \.rawValue)
     faultModel = places.settle(
       "fault_model", system: ("system.bft", system.isByzantine.map { $0 ? .byzantine : .crash }),
-      standard: .byzantine, text: { $0 == .crash ? "crash" : "byzantine" })
+      standard: .byzantine, text: \.name)
     controlFlow = places.settle(
       "control_flow", system: ("system.communication.useControlFlow", system.controlFlow), standard: 0)
     trustedPartyID = places.settle(

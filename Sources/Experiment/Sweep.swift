@@ -67,7 +67,8 @@ public enum Sweep {
       throw CommandFailure.forResultFiles(error)
     }
     var run = SweepRun(
-      plan: SweepPlan(scenario), store: store, runner: runner, console: console, facts: facts)
+      plan: SweepPlan(scenario), store: store, runner: runner, console: console, facts: facts,
+      measuresAgain: kind == .sweep)
     let finishedBefore = store.finished.count
     if kind == .sweep {
       let total = run.plan.points.count
@@ -167,8 +168,16 @@ struct SweepRun<Runner: PointRunning> {
   private var estimate = TimeEstimate()
   /// What could not be calibrated in this run.
   private var uncalibrated: Set<String> = []
+  /// How many more points may be measured again.
+  private var secondTriesLeft: Int
 
-  init(plan: SweepPlan, store: SweepStore, runner: Runner, console: Console, facts: BuildFacts) {
+  /// - Parameter measuresAgain: whether a point whose only fault is the generator's lag has a second try; one in eight of the
+  ///   points may.
+  init(
+    plan: SweepPlan, store: SweepStore, runner: Runner, console: Console, facts: BuildFacts,
+    measuresAgain: Bool
+  ) {
+    secondTriesLeft = measuresAgain ? plan.points.count / 8 : 0
     self.plan = plan
     self.store = store
     self.runner = runner
@@ -182,10 +191,17 @@ struct SweepRun<Runner: PointRunning> {
   mutating func measureAll() async throws {
     for point in plan.points where !store.finished.contains(point.key) {
       try Task.checkCancellation()
-      let started = Date()
+      var started = Date()
       var result: PointResult
       do {
         result = try await measure(point)
+        if let lag = disturbance(result, point.parameters), secondTriesLeft > 0 {
+          secondTriesLeft -= 1
+          progress.note("\(point.parameters.summary): \(lag); measured again")
+          started = Date()
+          result = try await measure(point)
+          result.events.append(EventRow(point.key, timeSeconds: 0, kind: "measured_again", detail: lag))
+        }
       } catch let error where Self.concernsPointOnly(error) {
         // A runner that is stopped may fail before it notices that it was cancelled.
         try Task.checkCancellation()
@@ -196,6 +212,16 @@ struct SweepRun<Runner: PointRunning> {
       try store.add(result)
       progress.finish(Self.line(result.row, point.parameters), countsAsPoint: true)
     }
+  }
+
+  /// What made the generator late where nothing else is wrong: that is another program's turn on the generator's core, and
+  /// says nothing of the target. A point above the generator's ceiling is no such case.
+  private func disturbance(_ result: PointResult, _ parameters: PointParameters) -> String? {
+    guard result.row.voidReasons == [.generatorLimited] else { return nil }
+    if let ceiling = store.ceiling(of: parameters), result.row.targetOperationsPerSecond > ceiling {
+      return nil
+    }
+    return result.events.first { $0.kind == VoidReason.generatorLimited.rawValue }?.detail
   }
 
   /// A failure of the command, an interruption and an output that cannot be written end the sweep.

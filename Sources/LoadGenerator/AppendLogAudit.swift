@@ -86,14 +86,25 @@ struct AppendLogAudit {
       sessionValue: completion.sessionValue, sequence: completion.sequence, position: position)
   }
 
-  /// Checks an unordered read: it sees at least everything acknowledged before it was sent.
+  /// Checks an unordered read.
+  ///
+  /// - Parameter floor: `highestAnswered` at the instant it was sent.
   mutating func checkRead(_ content: UnsafeRawBufferPointer, floor: UInt64) {
+    guard content.count >= 16 else {
+      checked += 1
+      return fail("a read of \(content.count) bytes carries no record")
+    }
+    checkRead(position: UInt64(bigEndian: content.loadUnaligned(as: UInt64.self)), floor: floor)
+  }
+
+  /// Checks the position that a read states: it sees at least everything acknowledged before it was sent, and at least what
+  /// any read saw that was answered before.
+  mutating func checkRead(position: UInt64, floor: UInt64) {
     checked += 1
-    guard content.count >= 16 else { return fail("a read of \(content.count) bytes carries no record") }
-    let position = UInt64(bigEndian: content.loadUnaligned(as: UInt64.self))
     if position < floor {
       fail("a read saw position \(position), but \(floor) had been acknowledged before it was sent")
     }
+    highestAnswered = max(highestAnswered, position)
   }
 
   private mutating func fail(_ what: String) {

@@ -86,6 +86,8 @@ public struct LoadOutcome: Sendable {
   public var bins: [(answered: Int, latencySum: Double)] = Array(repeating: (0, 0), count: 50)
   /// Processor time of the generator's thread during the measurement.
   public var generatorCPUNanoseconds: Int64 = 0
+  /// Mean processor time of signing or tagging a request during the measurement; nil when none was measured.
+  public var signNanoseconds: Int?
   /// Length of the measurement as it was.
   public var measuredNanoseconds: Int64 = 0
   public var drainedNanoseconds: Int64 = 0

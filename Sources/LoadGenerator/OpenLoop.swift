@@ -17,18 +17,20 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
   /// Called on the loop once per second with the second that has ended.
   public var onSecond: ((_ second: Int, LoadSecond) -> Void)?
 
-  /// The shortest pause between two looks at the schedule: over sockets at high rates so long that requests share flushes
-  /// and the generator's core is not spent on system calls; otherwise next to nothing. What it adds to the lag is recorded.
+  /// The shortest pause between two looks at the schedule, so that requests share flushes and the machine is not spent on the
+  /// generator's system calls: over sockets a twentieth of the median latency of late, within these bounds; in memory next
+  /// to nothing. What it adds to the lag is recorded, as all lag is.
+  static let shortPauseNanoseconds: Int64 = 20_000
   static let pauseAtHighRateNanoseconds: Int64 = 60_000
-  static let pauseAtLowRateNanoseconds: Int64 = 20_000
+  static let pauseAtHighLatencyNanoseconds: Int64 = 1_000_000
   /// Requests per second from which a rate is high.
   static let highRate = 12_000.0
-  static let longestPauseNanoseconds: Int64 = 2_000_000
+  static let longestSleepNanoseconds: Int64 = 2_000_000
   /// How long due requests keep going to one connection while it has free sessions: requests that are due together travel
   /// together, and so do their replies, as they would from as many clients of one busy host.
   static let connectionSliceNanoseconds: Int64 = 1_000_000
-  /// Requests signed before the loop looks at its links again: 100 to 250 µs of work.
-  static let signedRequestsPerTurn = 4
+  /// How long the loop signs requests before it flushes them and looks at its links again.
+  static let signingTurnNanoseconds: Int64 = 100_000
 
   private let loop: any EventLoop
   private let sessions: ClientSessions
@@ -47,9 +49,14 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
   private var isDone = false
   private var cpuAtStart: Int64 = 0
   private var retransmitsAtStart: UInt64 = 0
-  private let shortestPauseNanoseconds: Int64
+  private var signingAtStart = SampledCost()
+  private let leastPauseNanoseconds: Int64
+  private let mostPauseNanoseconds: Int64
+  private var pauseNanoseconds: Int64
+  private var typicalLatency = RunningMedian()
   private var lastAdvance: Int64 = 0
   private var lastSend: Int64 = 0
+  private var isBehind = false
   private var lastRotation: Int64 = 0
   private var currentSecond = 0
   private var unorderedCredit = 0.0
@@ -66,15 +73,17 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
       sessions: configuration.sessions, connections: configuration.connections,
       outstanding: configuration.outstanding)
     var capacity = 1024
-    var pause = Self.pauseAtHighRateNanoseconds
+    var pause = Self.shortPauseNanoseconds
     if case .open(let arrival, let rate) = plan.pacing {
-      if plan.signsInline || rate < Self.highRate || configuration.isInMemory {
-        pause = Self.pauseAtLowRateNanoseconds
+      if !plan.signsInline, rate >= Self.highRate, !configuration.isInMemory {
+        pause = Self.pauseAtHighRateNanoseconds
       }
       schedule = Schedule(arrival: arrival, ratePerSecond: rate, seed: plan.seed)
       capacity = max(capacity, Int(rate * 10) + 1)
     }
-    shortestPauseNanoseconds = pause
+    leastPauseNanoseconds = pause
+    mostPauseNanoseconds = configuration.isInMemory ? pause : Self.pauseAtHighLatencyNanoseconds
+    pauseNanoseconds = pause
     waiting = WaitingRequests(capacity: capacity)
     audit = ServiceAudit(plan, sessions: configuration.sessions)
     let lengthNanoseconds = plan.warmupNanoseconds + plan.measureNanoseconds + plan.drainNanoseconds
@@ -138,11 +147,17 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
     }
     if now >= measureEnd, nextDue == .max, sessions.inFlight == 0, waiting.isEmpty { return finish(now) }
     now = monotonicNanoseconds()
-    var wake = now + Self.longestPauseNanoseconds
-    if nextDue < wake { wake = max(nextDue, now + shortestPauseNanoseconds) }
-    if now < measureStart { wake = min(wake, max(measureStart, now + shortestPauseNanoseconds)) }
-    if now < measureEnd { wake = min(wake, max(measureEnd, now + shortestPauseNanoseconds)) }
+    pauseNanoseconds = min(max(typicalLatency.value / 20, leastPauseNanoseconds), mostPauseNanoseconds)
+    var wake = now + Self.longestSleepNanoseconds
+    if nextDue < wake { wake = max(nextDue, nextLook(now)) }
+    if now < measureStart { wake = min(wake, max(measureStart, now + leastPauseNanoseconds)) }
+    if now < measureEnd { wake = min(wake, max(measureEnd, now + leastPauseNanoseconds)) }
     arm(at: wake)
+  }
+
+  /// When the schedule is looked at next at the earliest: at once when a turn of signing has left requests over.
+  private func nextLook(_ now: Int64) -> Int64 {
+    isBehind ? now : max(lastSend + pauseNanoseconds, now + leastPauseNanoseconds)
   }
 
   private func arm(at wake: Int64) {
@@ -155,6 +170,7 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
       isMeasuring = true
       cpuAtStart = threadCPUNanoseconds()
       retransmitsAtStart = sessions.counters.retransmits
+      signingAtStart = sessions.signing
       onMeasurement?(true)
     }
     if isMeasuring, now >= measureEnd {
@@ -162,6 +178,7 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
       hasMeasured = true
       outcome.generatorCPUNanoseconds = threadCPUNanoseconds() - cpuAtStart
       outcome.measuredNanoseconds = plan.measureNanoseconds
+      outcome.signNanoseconds = sessions.signing.mean(since: signingAtStart)
       onMeasurement?(false)
     }
   }
@@ -268,7 +285,7 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
 
   /// On waking, everything due is sent, whatever woke us: many links' replies may be waiting at once.
   public func sessionsHaveRead(_ sessions: ClientSessions, at now: Int64) {
-    if nextDue <= now, now - lastSend >= shortestPauseNanoseconds { sendDue(now) }
+    if nextDue <= now, isBehind || now - lastSend >= pauseNanoseconds { sendDue(now) }
   }
 
   /// Sends what is due at `now`.
@@ -279,12 +296,15 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
       lastRotation = now
       free.rotate()
     }
-    // Signing takes long enough for more to become due meanwhile; the loop must still get to its replies.
-    var budget = plan.signsInline ? Self.signedRequestsPerTurn : Int.max
-    while nextDue <= now, budget > 0 {
+    isBehind = false
+    while nextDue <= now {
       issue(intended: nextDue)
       takeNextDue()
-      budget -= 1
+      // Signing takes long enough for more to become due meanwhile; the loop must still get to its replies.
+      if plan.signsInline, monotonicNanoseconds() - now >= Self.signingTurnNanoseconds {
+        isBehind = nextDue <= now
+        return
+      }
     }
   }
 
@@ -294,6 +314,7 @@ public final class OpenLoop: SessionsObserver, @unchecked Sendable {
     switch completion.outcome {
     case .answered:
       outcome.answeredInAll += 1
+      typicalLatency.add(latency)
       outcome.gaps.answered(at: completion.completed - start)
       if completion.completed >= measureStart, completion.completed < measureEnd {
         outcome.quorumsInWindow += 1
@@ -403,6 +424,16 @@ struct FreeSessions: ~Copyable {
     counts[current] -= 1
     count -= 1
     return Int(rings[current * capacity + head])
+  }
+}
+
+/// About the median of the values of late: each moves it by a 256th towards itself.
+struct RunningMedian {
+  private(set) var value: Int64 = 0
+
+  mutating func add(_ sample: Int64) {
+    let step = value >> 8 &+ 64
+    value = sample > value ? value &+ step : max(0, value &- step)
   }
 }
 

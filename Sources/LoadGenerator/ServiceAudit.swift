@@ -70,6 +70,9 @@ struct CounterAudit {
     let origin = origin ?? value &- Int32(truncatingIfNeeded: sentInAll)
     self.origin = origin
     let distance = value &- origin
+    if completion.isUnordered, distance >= 0 {
+      return positions.checkRead(position: UInt64(distance), floor: completion.context)
+    }
     guard distance > 0 else {
       malformed += 1
       return fail("the value \(value) was there before the run")

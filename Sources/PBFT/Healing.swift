@@ -50,7 +50,20 @@ extension OrderingCore {
       || highestSeen > executedThrough && executedThrough < barrier
       || certifiedCheckpoint.sequence > executedThrough
       || newView.through > executedThrough && executedThrough < barrier
-      || lastOwnCheckpoint > stable.sequence && !isDiverged
+      || lastOwnCheckpoint > stable.sequence && !isDiverged || settledThrough < executedThrough
+  }
+
+  /// Through where this replica has executed, and has all the votes it needs to vote itself in the view in force. What it
+  /// has executed in an earlier view, or on the word of f+1 others, the rest may still need its votes for.
+  private var settledThrough: SequenceNumber {
+    guard mayVote else { return executedThrough }
+    var sequence = max(stable.sequence, newView.start)
+    while sequence < executedThrough {
+      let next = SequenceNumber(sequence.rawValue + 1)
+      guard log.slot(next).pointee.phase >= .prepared else { return sequence }
+      sequence = next
+    }
+    return executedThrough
   }
 
   func armHealing() {
@@ -124,7 +137,7 @@ extension OrderingCore {
   private func status(asks: Bool) -> Status {
     Status(
       view: currentView, isActive: inForce, isRecovering: recovering, asks: asks, stable: stable.sequence,
-      prepared: max(highestPrepared, executedThrough), executed: executedThrough)
+      prepared: max(highestPrepared, executedThrough), executed: asks ? settledThrough : executedThrough)
   }
 
   func want(_ digest: Digest, at sequence: SequenceNumber) {

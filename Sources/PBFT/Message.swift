@@ -88,6 +88,8 @@ public struct Status: Hashable, Sendable, BitwiseCopyable {
   public var stable: SequenceNumber
   /// The highest sequence number prepared here; for the estimate of a recovering replica.
   public var prepared: SequenceNumber
+  /// Through where the sender has executed. Who asks names the number up to which it lacks nothing, votes for its own
+  /// votes in the view in force included.
   public var executed: SequenceNumber
 
   @inlinable

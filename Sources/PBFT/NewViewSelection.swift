@@ -104,6 +104,16 @@ struct NewViewSelection: Equatable {
   }
 }
 
+extension NewView {
+  /// What a NEW-VIEW of these VIEW-CHANGEs has to say; nil when they do not settle it. For adversaries: a correct
+  /// primary's core makes its own.
+  public static func selection(
+    from viewChanges: [ViewChange], quorums: Quorums, logSize: UInt64
+  ) -> (start: Checkpoint, digests: [Digest])? {
+    NewViewSelection(viewChanges, quorums: quorums, logSize: logSize).map { ($0.start, $0.digests) }
+  }
+}
+
 extension ViewChange {
   /// Whether a correct replica may say this. One that is not valid is rejected alone and costs nobody else
   /// anything (concord #50).

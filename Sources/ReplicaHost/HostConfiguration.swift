@@ -106,6 +106,8 @@ public struct HostCounters: Sendable {
   public var droppedMessages: UInt64 = 0
   public var refusedRequests: UInt64 = 0
   public var verifications: UInt64 = 0
+  /// What one of them costs.
+  public var verification = SampledCost()
   public var rejectedAuthenticators: UInt64 = 0
   public var rejectedBatches: UInt64 = 0
   public var closedConnections: UInt64 = 0

@@ -132,8 +132,10 @@ extension HostedReplica {
       if !trusted.isSigned { counters.rejectedAuthenticators += 1 }
       guard trusted.isSigned, !trusted.isBound else { return trusted.isSigned ? digest : nil }
     }
-    let verdict = verifier.verify(
-      data: frame.data, digest: digest, authenticator: frame.signature, client: frame.client)
+    let verdict = counters.verification.measure {
+      verifier.verify(
+        data: frame.data, digest: digest, authenticator: frame.signature, client: frame.client)
+    }
     guard verdict == .authentic else {
       counters.rejectedAuthenticators += 1
       return nil

@@ -4,6 +4,7 @@
 extension PointRow {
   public static let columns: [CSVColumn<PointRow>] =
     identityColumns + parameterColumns + countColumns + latencyColumns + resourceColumns
+    + laterParameterColumns + laterResourceColumns
 
   private static let identityColumns: [CSVColumn<PointRow>] = [
     .init("schema_version", \.schemaVersion),
@@ -112,12 +113,24 @@ extension PointRow {
     .init("checked", \.checked),
   ]
 
-  /// The names of the parameter columns, `protocol` to `target_ops_s`, in file order.
-  public static var parameterNames: [String] { parameterColumns.map(\.name) }
+  /// Parameters that came after the first schema; rows of that one have their defaults.
+  private static let laterParameterColumns: [CSVColumn<PointRow>] = [
+    .init("fault_model", \.faultModel),
+    .init("send_to", \.sendTo),
+  ]
+
+  private static let laterResourceColumns: [CSVColumn<PointRow>] = [
+    .init("sign_ns", \.signNanoseconds),
+    .init("verify_ns", \.verifyNanoseconds),
+  ]
+
+  /// The names of the parameter columns, in file order.
+  public static var parameterNames: [String] { (parameterColumns + laterParameterColumns).map(\.name) }
 
   /// The parameters as the scenario states them, one `column=cell` line each: `protocol` to `fault_script`,
-  /// then the share of the capacity probe where the rate is relative, else the rate. Rows of two results with
-  /// equal text are the same point; its digest is the point id.
+  /// then the share of the capacity probe where the rate is relative, else the rate, then what came later and is not at
+  /// its default, so that a point keeps its identity. Rows of two results with equal text are the same point; its digest is
+  /// the point id.
   public var parameterText: String {
     var text = ""
     for column in Self.parameterColumns {
@@ -126,6 +139,10 @@ extension PointRow {
       case "target_ops_s" where rateShare != nil: continue
       default: text += "\(column.name)=\(column.text(self))\n"
       }
+    }
+    let standard = PointRow()
+    for column in Self.laterParameterColumns where column.text(self) != column.text(standard) {
+      text += "\(column.name)=\(column.text(self))\n"
     }
     return text
   }

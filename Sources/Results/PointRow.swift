@@ -7,7 +7,7 @@ import Foundation
 /// One repeat of one point. An optional is nil where the figure is not available; it is then an empty cell.
 public struct PointRow: CSVRow, PointKeyed, Equatable {
   /// The schema that this version writes.
-  public static let currentSchemaVersion = 1
+  public static let currentSchemaVersion = 2
 
   // MARK: Which point, in which build
 
@@ -78,6 +78,10 @@ public struct PointRow: CSVRow, PointKeyed, Equatable {
   public var replyBytes: Int = 0
   public var unorderedFraction: Double = 0
   public var faultScript: String?
+  /// `byzantine` or `crash`.
+  public var faultModel: String = "byzantine"
+  /// To whom requests go at first: `all` or `primary`.
+  public var sendTo: String = "all"
   /// The rate as a share of a capacity probe, where it was stated so.
   public var rateShare: Double?
   /// The rate offered.
@@ -146,6 +150,9 @@ public struct PointRow: CSVRow, PointKeyed, Equatable {
   public var bytesPerRequest: Double?
   public var signaturesPerRequest: Double?
   public var verificationsPerRequest: Double?
+  /// Mean processor time of one signature and of one verification during the measurement, where requests carry them.
+  public var signNanoseconds: Int?
+  public var verifyNanoseconds: Int?
   /// Requests per batch.
   public var batchMean: Double?
   public var viewChanges: Int?

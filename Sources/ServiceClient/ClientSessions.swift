@@ -20,6 +20,8 @@ public final class ClientSessions: @unchecked Sendable {
   public internal(set) var counters = SessionCounters()
   /// Finished operations since the observer was last told; the observer reads them, and they are cleared afterwards.
   public internal(set) var completions: [Completion] = []
+  /// What it costs to sign or tag a request.
+  public private(set) var signing = SampledCost()
   /// Operations without outcome.
   public internal(set) var inFlight = 0
   public weak var observer: (any SessionsObserver)?
@@ -432,7 +434,7 @@ public final class ClientSessions: @unchecked Sendable {
         operationID: operation.operationID,
         replyServer: operation.replyServer < 0 ? -1 : replicaIDs[Int(operation.replyServer)].rawValue),
       content: content, dialect: configuration.dialect, useMACs: configuration.useMACs)
-    return signer.sign(frame)
+    return signing.measure { signer.sign(frame) }
   }
 
   /// The client id of a session.

@@ -27,6 +27,14 @@ final class Adversary {
   /// Old packets, each with a reference of its own.
   @exclusivity(unchecked) var memory: ContiguousArray<Packet> = []
   @exclusivity(unchecked) var nextMemory = 0
+  /// Own proposals, each with a reference of its own, own view changes, and what it has supported.
+  @exclusivity(unchecked) var proposals: ContiguousArray<Packet> = []
+  @exclusivity(unchecked) var nextProposal = 0
+  @exclusivity(unchecked) var formerViewChanges: [ViewChange] = []
+  /// What it has decided to say instead of its replica's NEW-VIEW; nil content = nothing else.
+  @exclusivity(unchecked) var newViewScheme: (view: View, content: NewView?)?
+  @exclusivity(unchecked) var votes: ContiguousArray<EagerVote> = []
+  @exclusivity(unchecked) var nextVote = 0
 
   static let memorySize = 24
 
@@ -56,6 +64,7 @@ final class Adversary {
     switch packet.kind {
     case .prePrepare:
       if roles.contains(.silentPrimary) { return }
+      keepProposal(packet, cluster)
       if roles.contains(.delaying) {
         delay = cluster.plan.configuration.requestTimeoutNanoseconds * 9 / 10
       }
@@ -109,11 +118,11 @@ final class Adversary {
   // MARK: Proposals
 
   /// Replaces the batch by another one, with its right digest; the packet then has a reference of its own.
-  private func changePrePrepare(
+  func changePrePrepare(
     _ packet: inout Packet, _ host: SimulatedHost, _ cluster: SimulatedCluster
   ) -> Bool {
     guard case .prePrepare(var prePrepare) = packet.message else { return false }
-    let isOtherSide = sides & (1 &<< UInt64(packet.to)) != 0
+    let isOtherSide = isOnOtherSide(packet.to, cluster)
     let list: Int32
     if roles.contains(.equivocating), isOtherSide {
       list = variant(of: packet.payload, cluster)
@@ -200,7 +209,7 @@ final class Adversary {
 
   /// False when the message is withheld.
   private func changeVote(_ packet: inout Packet, _ cluster: SimulatedCluster) -> Bool {
-    let isOtherSide = sides & (1 &<< UInt64(packet.to)) != 0
+    let isOtherSide = isOnOtherSide(packet.to, cluster)
     switch packet.message {
     case .prepare(var vote):
       if roles.contains(.withholding), chance.happens(512) { return false }

@@ -8,9 +8,17 @@ extension Adversary {
     let signed = cluster.statements[original.payload]
     var statement = signed.statement
     var isChanged = false
+    var settled = SequenceNumber.zero
     switch statement {
     case .viewChange(var content) where content.replica == host.id:
       if roles.contains(.withholding), chance.happens(256) { return }
+      if roles.contains(.scheming) {
+        keepViewChange(content)
+        if chance.happens(700) {
+          scheme(&content, cluster)
+          isChanged = true
+        }
+      }
       if roles.contains(.lyingViewChanges), chance.happens(640) {
         lie(&content, cluster)
         isChanged = true
@@ -24,8 +32,11 @@ extension Adversary {
       if roles.contains(.silentPrimary) { return }
       let isOwn = cluster.membership(content.membershipID).primary(of: content.view) == host.id
       guard isOwn else { break }
+      settled.rawValue = content.start.sequence.rawValue &+ UInt64(content.digests.count)
       if roles.contains(.lyingNewViews), chance.happens(640) {
         lie(&content)
+        isChanged = true
+      } else if roles.contains(.scheming), scheme(&content, host, cluster) {
         isChanged = true
       }
       statement = .newView(content)
@@ -37,6 +48,9 @@ extension Adversary {
       SignedStatement(statement: statement, signature: StatementSeals.seal(statement, by: host.id)))
     cluster.transmit(packet, afterNanoseconds: 0)
     cluster.release(packet)
+    if roles.contains(.scheming), case .newView(let content) = statement {
+      proposeNothing(from: content, through: settled, to: original.to, host, cluster)
+    }
   }
 
   /// Well-formed and false.

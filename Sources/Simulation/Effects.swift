@@ -234,6 +234,7 @@ extension SimulatedCluster {
     if departures.isEmpty { return }
     for index in departures.indices {
       let departure = departures[index]
+      note(departure.packet, leaving: host)
       if departure.isBroadcast, host.adversary == nil {
         transmitToOthers(departure.packet, host)
       } else if departure.isBroadcast {
@@ -289,7 +290,9 @@ extension SimulatedCluster {
   ) {
     hosts[Int(packet.from)].sent += 1
     messages &+= 1
-    let passage = network.passage(from: packet.from, to: destination, at: now &+ delay, &chance)
+    let passage =
+      isBlocked(packet, to: destination)
+      ? Passage() : network.passage(from: packet.from, to: destination, at: now &+ delay, &chance)
     guard passage.first >= 0 else {
       return trace.note(
         .lose, at: now, destination, packet.message.fingerprint, UInt64(UInt32(bitPattern: packet.from)),

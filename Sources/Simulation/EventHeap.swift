@@ -21,7 +21,7 @@ enum DueKind: UInt8 {
   case adversary
   /// `subject`: the Byzantine client.
   case byzantineClient
-  /// `subject`: the host that goes on after a pause.
+  /// `subject`: the host that comes back after its last words or a power cut.
   case resume
 }
 

@@ -39,6 +39,21 @@ extension SimulatedCluster {
       note(host, isFull ? 7 : 8, "disk of r\(host) \(isFull ? "full" : "has room")")
       if !isFull { restart(hosts[host]) }
     case .reconfigure(let step): reconfigure(step)
+    case .filter(let index):
+      guard !isHealed else { return }
+      apply(plan.filters[index])
+      note(0, 12, "links let through only a part")
+    case .passAll:
+      isFiltering = false
+      note(0, 13, "links let everything through")
+    case .dieAfter(let host, let words, let loss, let nanoseconds):
+      guard hosts[host].isUp, !isHealed else { return }
+      hosts[host].lastWords = words
+      hosts[host].crashLoss = loss
+      hosts[host].downNanoseconds = nanoseconds
+    case .cutPower(let loss):
+      note(0, 14, "power is cut")
+      cutPower(loss)
     case .heal: heal()
     }
   }
@@ -58,11 +73,13 @@ extension SimulatedCluster {
     host.isUp = false
     host.crashes += 1
     host.writesUntilCrash = 0
+    host.lastWords = []
+    host.hasSpoken = false
     host.process = nil
     host.forgetProcess()
   }
 
-  private func restart(_ host: SimulatedHost) {
+  func restart(_ host: SimulatedHost) {
     guard host.wasStarted, !host.isUp else { return }
     trace.note(.restart, at: now, Int32(host.index), UInt64(host.crashes), 0, "\(host.name)|")
     start(host, recovering: false)
@@ -71,6 +88,7 @@ extension SimulatedCluster {
   /// From now on the network is good and everyone who is not to stay down is up.
   private func heal() {
     isHealed = true
+    isFiltering = false
     trace.note(.fault, at: now, 0, 9, 0, "plan|everything heals")
     var quality = plan.quality
     quality.lossShare = 0
@@ -81,6 +99,7 @@ extension SimulatedCluster {
       host.pausedUntil = 0
       host.disk.isFull = false
       host.writesUntilCrash = 0
+      host.lastWords = []
       let staysDown = plan.profile.staysDown && plan.faulty.first == host.index && plan.seed & 1 == 0
       if !host.isUp, !staysDown, !plan.profile.isBeyondFaults { restart(host) }
     }

@@ -49,6 +49,11 @@ extension SimulatedCluster {
   private func restore(_ host: SimulatedHost) -> Bool {
     guard host.crashes > 0 else { return false }
     guard plan.disk != .none else { return true }
+    if plan.disk == .sync, host.disk.isStarting {
+      // The first life begins once more: it ended before its first records were on disk, and before it had said anything.
+      host.disk.forget()
+      return false
+    }
     let scan = DurableScan(
       host.disk.segments.map { segment in
         let zeros = [UInt8](repeating: 0, count: SimulatedDisk.preallocated)
@@ -97,6 +102,7 @@ extension SimulatedCluster {
     }
     if host.isCrashing { return crash(host, host.crashLoss) }
     depart(host)
+    if dieIfSpoken(host) { return }
     arm(host, process)
     observe(host, process)
   }
@@ -130,6 +136,7 @@ extension SimulatedCluster {
     host.isWriting = false
     host.disk.endSynchronisation()
     send(&host.covered, host)
+    if dieIfSpoken(host) { return }
     startWrite(host)
   }
 
@@ -210,7 +217,10 @@ extension SimulatedCluster {
 
   @inline(__always)
   private func deliver(_ packet: Packet, to host: SimulatedHost, _ process: SimulatedProcess) {
-    if let adversary = host.adversary, adversary.ignores(packet, self) { return release(packet) }
+    if let adversary = host.adversary {
+      if adversary.ignores(packet, self) { return release(packet) }
+      adversary.overhear(packet, host, self)
+    }
     begin(host, process)
     if !host.isCrashing { hand(packet, to: host, process) }
     release(packet)

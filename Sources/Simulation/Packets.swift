@@ -20,6 +20,27 @@ enum PacketKind: UInt8 {
   case reply
 }
 
+/// Packets by the part they have in the protocol: what an episode lets through on a link, and after what a host dies.
+struct PacketClass: OptionSet {
+  let rawValue: UInt16
+
+  static let prePrepare = PacketClass(rawValue: 1 << 0)
+  static let prepare = PacketClass(rawValue: 1 << 1)
+  static let commit = PacketClass(rawValue: 1 << 2)
+  static let viewChange = PacketClass(rawValue: 1 << 3)
+  static let newView = PacketClass(rawValue: 1 << 4)
+  static let checkpoint = PacketClass(rawValue: 1 << 5)
+  static let suspect = PacketClass(rawValue: 1 << 6)
+  /// Where a replica stands, what it has executed, batches by their digest.
+  static let healing = PacketClass(rawValue: 1 << 7)
+  static let state = PacketClass(rawValue: 1 << 8)
+  static let forward = PacketClass(rawValue: 1 << 9)
+  static let ofClients = PacketClass(rawValue: 1 << 10)
+
+  static let ordering: PacketClass = [.prePrepare, .prepare, .commit]
+  static let betweenReplicas = PacketClass(rawValue: 1 << 10 - 1)
+}
+
 struct Packet: BitwiseCopyable {
   var kind: PacketKind
   private var source: Int16
@@ -48,6 +69,30 @@ struct Packet: BitwiseCopyable {
   var to: Int32 {
     get { Int32(destination) }
     set { destination = Int16(truncatingIfNeeded: newValue) }
+  }
+}
+
+extension Packet {
+  var packetClass: PacketClass {
+    switch kind {
+    case .prePrepare: .prePrepare
+    case .forward: .forward
+    case .batch: .healing
+    case .statePart: .state
+    case .request, .reply: .ofClients
+    case .message:
+      switch message {
+      case .prePrepare: .prePrepare
+      case .prepare: .prepare
+      case .commit: .commit
+      case .viewChange: .viewChange
+      case .newView: .newView
+      case .checkpoint: .checkpoint
+      case .suspect: .suspect
+      case .status, .executed, .fetchBatch: .healing
+      case .fetchState: .state
+      }
+    }
   }
 }
 

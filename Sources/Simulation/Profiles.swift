@@ -40,6 +40,11 @@ public struct AdversaryRoles: OptionSet, Hashable, Sendable {
   public static let suspicious = AdversaryRoles(rawValue: 1 << 16)
   /// Replies to clients with wrong results.
   public static let lyingReplies = AdversaryRoles(rawValue: 1 << 17)
+  /// Votes for whatever it hears of, in any view, for two batches of one number too.
+  public static let eager = AdversaryRoles(rawValue: 1 << 18)
+  /// View changes and new views that could be true: stale or chosen claims, a selection that follows from them, copies;
+  /// and whoever has restarted is told the other batch.
+  public static let scheming = AdversaryRoles(rawValue: 1 << 19)
 
   static let all: [(role: AdversaryRoles, name: String)] = [
     (.silent, "silent"), (.silentPrimary, "silent-primary"), (.censoring, "censoring"),
@@ -48,7 +53,17 @@ public struct AdversaryRoles: OptionSet, Hashable, Sendable {
     (.lyingNewViews, "lying-new-views"), (.lyingCheckpoints, "lying-checkpoints"),
     (.corruptTransfer, "corrupt-transfer"), (.inTheDark, "in-the-dark"), (.delaying, "delaying"),
     (.withholding, "withholding"), (.lyingStatus, "lying-status"), (.forgingBatches, "forging-batches"),
-    (.suspicious, "suspicious"), (.lyingReplies, "lying-replies"),
+    (.suspicious, "suspicious"), (.lyingReplies, "lying-replies"), (.eager, "eager"),
+    (.scheming, "scheming"),
+  ]
+
+  /// Those that need no view change to do harm.
+  static let ofAnyView = all.map(\.role).filter { $0 != .eager && $0 != .scheming }
+
+  /// Those that show their worth where views change.
+  static let ofEpisodes: [AdversaryRoles] = [
+    .scheming, .scheming, .scheming, .eager, .eager, .equivocating, .equivocating, .lyingViewChanges,
+    .lyingNewViews, .silentPrimary, .withholding, .silent,
   ]
 
   /// The names of the roles.
@@ -86,6 +101,14 @@ public struct Profile: Hashable, Sendable {
   var twins = false
   var byzantineClients = 0
   var changesMembership = false
+  /// Agreement is torn apart by phases, and views change in between (`Episodes.swift`).
+  var hasEpisodes = false
+  /// In episodes, hosts crash right after having said something.
+  var diesInEpisodes = false
+  /// In episodes, all hosts crash at once now and then.
+  var cutsPower = false
+  /// In episodes, correct hosts lose what they had written down; who has forgotten is no danger, but may be no help.
+  var damagesInEpisodes = false
   /// More faulty replicas than tolerated: nothing is expected but what decision record 23 says.
   var isBeyondFaults = false
 
@@ -174,8 +197,28 @@ public struct Profile: Hashable, Sendable {
       $0.mostCrashes = 4
       $0.disk = [.sync]
       $0.skewsClocks = true
-      $0.roles = AdversaryRoles.all.map(\.role)
+      $0.roles = AdversaryRoles.ofAnyView
       $0.byzantineClients = 2
+    },
+    Profile("view-changes", "phases reach some replicas only, and views change without those they reached") {
+      $0.mostLossShare = 10
+      $0.hasEpisodes = true
+      $0.staysDown = true
+      $0.roles = AdversaryRoles.ofEpisodes
+    },
+    Profile("power", "the same with crashes right after a vote, and power cuts of all replicas") {
+      $0.hasEpisodes = true
+      $0.disk = [.sync]
+      $0.diesInEpisodes = true
+      $0.cutsPower = true
+      $0.staysDown = true
+      $0.roles = AdversaryRoles.ofEpisodes
+    },
+    Profile("amnesia", "the same beside replicas that lose what they had written down: agreement only") {
+      $0.hasEpisodes = true
+      $0.disk = [.sync, .sync, .none]
+      $0.damagesInEpisodes = true
+      $0.roles = AdversaryRoles.ofEpisodes
     },
     Profile(
       "beyond-f", "more crashed or Byzantine replicas than tolerated: may halt, never diverges by crashes"
@@ -184,7 +227,7 @@ public struct Profile: Hashable, Sendable {
       $0.mostCuts = 4
       $0.mostCrashes = 8
       $0.disk = [.sync]
-      $0.roles = AdversaryRoles.all.map(\.role)
+      $0.roles = AdversaryRoles.ofAnyView
       $0.isBeyondFaults = true
     },
   ]

@@ -63,6 +63,9 @@ public final class SimulatedCluster {
   @exclusivity(unchecked) var sendsLeft = 0
   @exclusivity(unchecked) var nextSend = 0
   @exclusivity(unchecked) var isHealed = false
+  /// What links lose in an episode, [from × mostHosts + to], as raw values of `PacketClass`.
+  @exclusivity(unchecked) var isFiltering = false
+  @exclusivity(unchecked) var blockedClasses: ContiguousArray<UInt16>
   @exclusivity(unchecked) var events = 0
   @exclusivity(unchecked) var messages = 0
 
@@ -76,6 +79,7 @@ public final class SimulatedCluster {
 
   public init() {
     plan = SimulationPlan(seed: 0, profile: Profile.all[0], replicas: 4, requests: 0)
+    blockedClasses = ContiguousArray(repeating: 0, count: Network.mostHosts * Network.mostHosts)
     hosts = (0..<Network.mostHosts).map { SimulatedHost(index: $0) }
     hostReferences = .allocate(capacity: Network.mostHosts)
     for (index, host) in hosts.enumerated() {
@@ -131,6 +135,7 @@ public final class SimulatedCluster {
     ledger.isChecking = plan.expectsSafety
     now = 0
     isHealed = false
+    isFiltering = false
     events = 0
     messages = 0
     answers.removeAll(keepingCapacity: true)
@@ -191,7 +196,7 @@ public final class SimulatedCluster {
     case .fault: apply(plan.timeline[Int(event.subject)].fault)
     case .adversary: adversaryDue(hosts[Int(event.subject)])
     case .byzantineClient: actAsByzantine(Int(event.subject))
-    case .resume: break
+    case .resume: restart(hosts[Int(event.subject)])
     }
     if events & 255 == 0 { checkBounds() }
   }

@@ -42,8 +42,9 @@ final class SimulatedDisk {
   static let preallocated = 4_096
 
   private(set) var segments: [DiskSegment] = []
-  /// Set once anything has been written since the disk was formatted.
-  private(set) var wasStarted = false
+  /// What the data folder's marker `starting` says: nothing has been synchronised since the disk was formatted, so
+  /// nothing has been promised yet by a replica that waits for its disk.
+  private(set) var isStarting = true
   var isFull = false
   /// Writes since the beginning, for crashes at a certain one.
   private(set) var writes = 0
@@ -52,11 +53,14 @@ final class SimulatedDisk {
 
   func format() {
     segments.removeAll(keepingCapacity: true)
-    wasStarted = false
+    isStarting = true
     isFull = false
     writes = 0
     refused = 0
   }
+
+  /// Removes all segments.
+  func forget() { segments.removeAll(keepingCapacity: true) }
 
   var newest: DiskSegment? { segments.last }
 
@@ -70,7 +74,6 @@ final class SimulatedDisk {
       return false
     }
     precondition(!segments.isEmpty, "a replica begins a segment before it writes")
-    wasStarted = true
     writes += 1
     let last = segments.count - 1
     segments[last].bytes.append(contentsOf: bytes)
@@ -87,6 +90,7 @@ final class SimulatedDisk {
 
   /// The newest segment that is wholly covered makes older ones superfluous.
   func endSynchronisation() {
+    isStarting = false
     for index in segments.indices {
       segments[index].synchronised = max(segments[index].synchronised, segments[index].mark)
       let safe = segments[index].synchronised
@@ -144,7 +148,9 @@ final class SimulatedDisk {
       let start = chance.below(count) / 512 * 512
       for byte in start..<min(count, start + 512) { segments[last].bytes[byte] = 0 }
     case .missingFile: segments.removeLast()
-    case .emptyFolder: segments.removeAll()
+    case .emptyFolder:
+      segments.removeAll()
+      isStarting = false
     case .bitFlip, .truncation, .zeroedSector: break
     }
     settle()

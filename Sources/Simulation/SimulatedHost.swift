@@ -64,6 +64,10 @@ final class SimulatedHost {
   @exclusivity(unchecked) var writesUntilCrash = 0
   @exclusivity(unchecked) var crashLoss = CrashLoss.losesAll
   @exclusivity(unchecked) var crashesAfterWrite = false
+  /// Once something of this has left, it crashes, for so long; and whether it has.
+  @exclusivity(unchecked) var lastWords: PacketClass = []
+  @exclusivity(unchecked) var hasSpoken = false
+  @exclusivity(unchecked) var downNanoseconds: Int64 = 0
   /// The crash has come in the middle of a turn: nothing of it has any effect any more.
   @exclusivity(unchecked) var isCrashing = false
   @exclusivity(unchecked) var signatures: ContiguousArray<(StatementHandle, StatementSignature)> = []
@@ -97,6 +101,8 @@ final class SimulatedHost {
     transfers = 0
     lastExecuted = 0
     writesUntilCrash = 0
+    lastWords = []
+    hasSpoken = false
     forgetProcess()
   }
 

@@ -17,6 +17,13 @@ enum Fault {
   case fillDisk(host: Int, isFull: Bool)
   /// The administrator asks for the next membership of the plan.
   case reconfigure(step: Int)
+  /// From now on links let through what the plan's filter of this number says.
+  case filter(Int)
+  case passAll
+  /// The host crashes right after it has sent something of this kind, and comes back by itself.
+  case dieAfter(host: Int, words: PacketClass, loss: CrashLoss, downNanoseconds: Int64)
+  /// All hosts crash at once.
+  case cutPower(loss: CrashLoss)
   /// The end of the safety phase: everything that can heal does.
   case heal
 }
@@ -67,6 +74,9 @@ final class SimulationPlan {
   var twinOf: Int?
   var memberships: [PlannedMembership] = []
   var timeline: [PlannedFault] = []
+  /// What links let through in the episodes, and when these begin.
+  var filters: [LinkFilter] = []
+  var episodes: [Int64] = []
   /// Parts per 1,024 by which each host's clock is fast.
   var clockDrift: [Int64] = []
   /// The end of the safety phase.
@@ -145,6 +155,7 @@ final class SimulationPlan {
     quality.delaySpreadNanoseconds = Int64(chance.pick([100, 400, 2_000])) * 1_000
     let spans: [Int64] = profile.name == "calm" ? [200, 400] : [500, 900, 1_500]
     safetyNanoseconds = chance.pick(spans) * 1_000_000
+    if profile.hasEpisodes { drawImpatience(&chance) }
   }
 
   private func drawFaulty(_ chance: inout Chance) {
@@ -154,20 +165,36 @@ final class SimulationPlan {
     }
     roles = Array(repeating: [], count: Network.mostHosts)
     let beyond = profile.isBeyondFaults ? 1 + chance.below(2) : 0
-    let isByzantine = !profile.roles.isEmpty && !(profile.isBeyondFaults && chance.happens(512))
+    var isByzantine = !profile.roles.isEmpty && !(profile.isBeyondFaults && chance.happens(512))
+    var hasTwin = profile.twins
+    if profile.hasEpisodes {
+      // One kind of faulty replica each: liars, mostly, or twins, or some that at most stay down.
+      let kind = chance.below(8)
+      isByzantine = kind < 5
+      hasTwin = kind == 5
+    }
     let count = min(replicas, faults + beyond)
     faulty = chance.choose(count, of: replicas)
     if isByzantine {
       // The first primary is faulty more often than its turn.
       if !faulty.isEmpty, !faulty.contains(0), chance.happens(512) { faulty[0] = 0 }
       for host in faulty {
-        for _ in 0..<chance.within(1...3) { roles[host].insert(chance.pick(profile.roles)) }
+        for _ in 0..<chance.within(profile.hasEpisodes ? 2...4 : 1...3) {
+          roles[host].insert(chance.pick(profile.roles))
+        }
       }
     }
-    if profile.twins, let host = faulty.first { twinOf = host }
+    if hasTwin, let host = faulty.first { twinOf = host }
     if profile.isBeyondFaults {
       expectsLiveness = false
+      // It may never be done, and be busy all the time.
+      livenessNanoseconds = 10_000_000_000
       expectsSafety = !isByzantine
+    }
+    if profile.damagesInEpisodes {
+      // More may be forgetful than may be faulty: then nobody votes who should not, and perhaps nobody else.
+      expectsLiveness = false
+      livenessNanoseconds = 2_000_000_000
     }
     if profile.changesMembership { drawMemberships(&chance) }
   }
@@ -228,7 +255,8 @@ final class SimulationPlan {
       add(anyTime(&chance), .jumpClock(host: chance.below(hosts), nanoseconds: length))
     }
     for _ in 0..<count(profile.mostCrashes) { drawCrash(&chance) }
-    if profile.staysDown, chance.happens(512), let host = faulty.first {
+    if profile.hasEpisodes { drawEpisodes(&chance) }
+    if profile.staysDown, chance.happens(512), let host = faulty.first, roles[host].isEmpty, twinOf == nil {
       add(anyTime(&chance), .crash(host: host, loss: .losesAll, damage: nil))
     }
     if profile.damagesDisks, let host = faulty.first, chance.happens(256) {
@@ -299,7 +327,8 @@ final class SimulationPlan {
   /// Bursts over the safety phase, and a last part after it.
   private func drawSends(_ requests: Int, _ chance: inout Chance) {
     let bursts = chance.within(4...20)
-    let starts = (0..<bursts).map { _ in chance.nanoseconds(below: safetyNanoseconds) }
+    var starts = (0..<bursts).map { _ in chance.nanoseconds(below: safetyNanoseconds) }
+    for index in starts.indices where !episodes.isEmpty { starts[index] = chance.pick(episodes) }
     let later = requests * chance.within(10...40) / 100
     sends.reserveCapacity(requests)
     for index in 0..<requests {

@@ -22,6 +22,8 @@ enum JavaClass: UInt8 {
   case socketAddress
   case inetSocketAddress
   case inetAddress
+  case inet6Address
+  case byteArray
   case integerArray
   case reconfigureReply
 
@@ -47,6 +49,8 @@ enum JavaClass: UInt8 {
     case .socketAddress: "java.net.SocketAddress"
     case .inetSocketAddress: "java.net.InetSocketAddress"
     case .inetAddress: "java.net.InetAddress"
+    case .inet6Address: "java.net.Inet6Address"
+    case .byteArray: "[B"
     case .integerArray: "[I"
     case .reconfigureReply: "bftsmart.reconfiguration.ReconfigureReply"
     }
@@ -62,6 +66,8 @@ enum JavaClass: UInt8 {
     case .socketAddress: 0x4861_f662_f497_9d6a
     case .inetSocketAddress: 0x4671_9461_6ff9_aa45
     case .inetAddress: 0x2d9b_57af_9fe3_ebdb
+    case .inet6Address: 0x5f7c_2081_522c_8021
+    case .byteArray: Int64(bitPattern: 0xacf3_17f8_0608_54e0)
     case .integerArray: 0x4dba_6026_76ea_b2a5
     case .reconfigureReply: -2_069_114_780_709_479_363
     }
@@ -70,8 +76,8 @@ enum JavaClass: UInt8 {
   /// 2 = serializable, 1 = writes more than its fields, 4 = externalizable, 8 = in blocks.
   var flags: UInt8 {
     switch self {
-    case .view, .integer, .number, .socketAddress, .integerArray: 0x02
-    case .hashMap, .inetSocketAddress, .inetAddress: 0x03
+    case .view, .integer, .number, .socketAddress, .byteArray, .integerArray: 0x02
+    case .hashMap, .inetSocketAddress, .inetAddress, .inet6Address: 0x03
     case .reconfigureReply: 0x0c
     }
   }
@@ -93,7 +99,12 @@ enum JavaClass: UInt8 {
       ]
     case .inetAddress:
       [Field("I", "address"), Field("I", "family"), Field("L", "hostName", "Ljava/lang/String;")]
-    case .number, .socketAddress, .integerArray, .reconfigureReply: []
+    case .inet6Address:
+      [
+        Field("I", "scope_id"), Field("Z", "scope_id_set"), Field("Z", "scope_ifname_set"),
+        Field("L", "ifname", "Ljava/lang/String;"), Field("[", "ipaddress", "[B"),
+      ]
+    case .number, .socketAddress, .byteArray, .integerArray, .reconfigureReply: []
     }
   }
 
@@ -101,6 +112,7 @@ enum JavaClass: UInt8 {
     switch self {
     case .integer: .number
     case .inetSocketAddress: .socketAddress
+    case .inet6Address: .inetAddress
     default: nil
     }
   }
@@ -129,7 +141,8 @@ struct JavaReader {
   enum Handle: Equatable {
     case description(JavaClass)
     case string(Range<Int>)
-    case address(UInt32)
+    /// The text of an internet address.
+    case address(String)
     case other
   }
 
@@ -182,6 +195,18 @@ struct JavaReader {
     try integer(expected)
   }
 
+  mutating func unsigned64(_ expected: String) throws(JavaSerializationError) -> UInt64 {
+    try integer(expected)
+  }
+
+  /// A byte that is 0 or 1.
+  mutating func boolean(_ expected: String) throws(JavaSerializationError) -> Bool {
+    let start = offset
+    let value = try byte(expected)
+    guard value <= 1 else { throw failure(expected, at: start) }
+    return value == 1
+  }
+
   mutating func signed32(_ expected: String) throws(JavaSerializationError) -> Int32 {
     try integer(expected)
   }
@@ -214,7 +239,7 @@ struct JavaReader {
 
   mutating func rememberObject() throws(JavaSerializationError) { try remember(.other) }
 
-  mutating func rememberAddress(at place: Int, _ address: UInt32) { handles[place] = .address(address) }
+  mutating func rememberAddress(at place: Int, _ address: String) { handles[place] = .address(address) }
 
   mutating func referred(_ expected: String) throws(JavaSerializationError) -> Handle {
     let start = offset
@@ -229,9 +254,17 @@ struct JavaReader {
 
   /// The mark of a new object and its class, which must be this one.
   mutating func beginObject(_ type: JavaClass) throws(JavaSerializationError) {
-    try expect(JavaMark.object, "an object of \(type.name)")
-    try expectClass(type)
+    _ = try beginObject(oneOf: [type], "an object of \(type.name)")
+  }
+
+  /// The mark of a new object and its class, which must be one of these.
+  mutating func beginObject(
+    oneOf types: [JavaClass], _ expected: String
+  ) throws(JavaSerializationError) -> JavaClass {
+    try expect(JavaMark.object, expected)
+    let type = try expectClass(oneOf: types)
     try rememberObject()
+    return type
   }
 
   mutating func beginArray(_ type: JavaClass) throws(JavaSerializationError) -> Int32 {
@@ -241,17 +274,26 @@ struct JavaReader {
     return try signed32("the length of an array")
   }
 
-  mutating func expectClass(_ type: JavaClass) throws(JavaSerializationError) {
-    let expected = "the class \(type.name) as BFT-SMaRt's"
+  private mutating func expectClass(_ type: JavaClass) throws(JavaSerializationError) {
+    _ = try expectClass(oneOf: [type])
+  }
+
+  private mutating func expectClass(oneOf types: [JavaClass]) throws(JavaSerializationError) -> JavaClass {
+    let expected = "the class \(types.map { "\($0.name)" }.joined(separator: " or ")) as BFT-SMaRt's"
     let start = offset
     switch try byte(expected) {
     case JavaMark.reference:
-      guard try referred(expected) == .description(type) else { throw failure(expected, at: start) }
-      return
+      guard case .description(let type) = try referred(expected), types.contains(type) else {
+        throw failure(expected, at: start)
+      }
+      return type
     case JavaMark.classDescription: break
     default: throw failure(expected, at: start)
     }
-    try expectText(type.name, expected)
+    let name = try shortBytes(expected)
+    guard let type = types.first(where: { isEqual(name, $0.name) }) else {
+      throw failure(expected, at: start + 1)
+    }
     guard try integer(expected) == type.version else { throw failure(expected, at: start) }
     try remember(.description(type))
     let fields = type.fields
@@ -273,6 +315,7 @@ struct JavaReader {
     } else {
       try expect(JavaMark.null, expected)
     }
+    return type
   }
 
   /// A string, new or referred to; nil for null.

@@ -95,11 +95,15 @@ public struct LinkAuthority: Sendable {
     }
   }
 
-  /// Reads `tls-ca.key` and `tls-ca.pem`. Throws what the parsers throw.
+  /// Reads `tls-ca.key` and `tls-ca.pem`. Throws what the parsers throw, and `CertificateRefusal.authority` when the two do not
+  /// belong together: nobody would admit what such an authority issues.
   init(cluster: ClusterID, keyPEM: String, certificatePEM: String) throws {
     self.cluster = cluster
     key = try P256.Signing.PrivateKey(pemRepresentation: keyPEM)
     certificate = try Certificate(pemEncoded: certificatePEM)
+    guard certificate.publicKey == Certificate.PublicKey(key.publicKey) else {
+      throw CertificateRefusal.authority
+    }
   }
 
   private init(cluster: ClusterID, key: P256.Signing.PrivateKey, now: Date) {

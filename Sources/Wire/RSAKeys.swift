@@ -2,6 +2,8 @@
 // A key is made once; a context that signs or verifies with it belongs to one thread and is used again for every request.
 
 import CLibcrypto
+import Hashing
+import PBFT
 
 /// An RSA key pair of 1024 or 2048 bits. Prints nothing of it. Immutable, and libcrypto locks what it caches in it.
 public final class RSAPrivateKey: @unchecked Sendable, CustomStringConvertible {
@@ -56,10 +58,12 @@ public final class RSAPrivateKey: @unchecked Sendable, CustomStringConvertible {
 /// Signs with one RSA key and one hash. Confined to one thread.
 final class RSASigner {
   private let key: RSAPrivateKey
+  private let usesSHA512: Bool
   private let context: OpaquePointer
 
   init(_ key: RSAPrivateKey, usesSHA512: Bool) {
     self.key = key
+    self.usesSHA512 = usesSHA512
     guard let context = EVP_PKEY_CTX_new(key.key, nil), EVP_PKEY_sign_init(context) == 1 else {
       preconditionFailure("libcrypto cannot sign with an RSA key")
     }
@@ -69,8 +73,13 @@ final class RSASigner {
 
   deinit { EVP_PKEY_CTX_free(context) }
 
-  /// Signs a digest of the hash's size and returns the bytes written, an eighth of the key's bits.
-  func sign(digest: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) -> Int {
+  /// Signs `data` and returns the bytes written, an eighth of the key's bits.
+  func sign(_ data: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) -> Int {
+    if usesSHA512 { return withSHA512(of: data) { sign(digest: $0, into: output) } }
+    return Digest.sha256(data).withUnsafeBytes { sign(digest: $0, into: output) }
+  }
+
+  private func sign(digest: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) -> Int {
     precondition(output.count >= key.bits / 8, "no room for an RSA signature")
     var count = output.count
     let signed = EVP_PKEY_sign(
@@ -85,6 +94,7 @@ final class RSASigner {
 final class RSAVerifier {
   let bits: Int
   private let key: OpaquePointer
+  private let usesSHA512: Bool
   private let context: OpaquePointer
 
   /// Reads SubjectPublicKeyInfo; nil unless it is an RSA key of 1024 or 2048 bits and nothing else.
@@ -100,6 +110,7 @@ final class RSAVerifier {
     }
     self.bits = bits
     self.key = key
+    self.usesSHA512 = usesSHA512
     self.context = context
     setScheme(of: context, usesSHA512: usesSHA512)
   }
@@ -109,8 +120,19 @@ final class RSAVerifier {
     EVP_PKEY_free(key)
   }
 
-  /// Judges a signature over a digest of the hash's size.
-  func verify(digest: UnsafeRawBufferPointer, signature: UnsafeRawBufferPointer) -> RequestVerdict {
+  /// Judges a signature over `data`.
+  ///
+  /// - Parameter digest: SHA-256 of `data`.
+  func verify(
+    data: UnsafeRawBufferPointer, digest: Digest, signature: UnsafeRawBufferPointer
+  ) -> RequestVerdict {
+    if usesSHA512 { return withSHA512(of: data) { verify(digest: $0, signature: signature) } }
+    return digest.withUnsafeBytes { verify(digest: $0, signature: signature) }
+  }
+
+  private func verify(
+    digest: UnsafeRawBufferPointer, signature: UnsafeRawBufferPointer
+  ) -> RequestVerdict {
     guard signature.count == bits / 8 else { return .wrongFormat }
     let isValid = EVP_PKEY_verify(
       context, signature.bindMemory(to: UInt8.self).baseAddress, signature.count,
@@ -134,4 +156,13 @@ private func setScheme(of context: OpaquePointer, usesSHA512: Bool) {
     EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PADDING) == 1
     && EVP_PKEY_CTX_set_signature_md(context, usesSHA512 ? EVP_sha512() : EVP_sha256()) == 1
   precondition(isSet, "libcrypto has RSASSA-PKCS1-v1_5 with SHA-2")
+}
+
+private func withSHA512<Result>(
+  of data: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Result
+) -> Result {
+  withUnsafeTemporaryAllocation(byteCount: SHA512Hasher.byteCount, alignment: 8) { digest in
+    SHA512Hasher.hash(data, into: digest.baseAddress!)
+    return body(UnsafeRawBufferPointer(digest))
+  }
 }

@@ -8,7 +8,7 @@ public struct SerializedView: Hashable, Sendable {
   /// Where clients reach one replica.
   public struct Address: Hashable, Sendable {
     public let replica: ReplicaID
-    /// A name or address of 1...255 printable ASCII characters.
+    /// A name or address of 1...255 printable ASCII characters; an address as `InternetAddress` writes it.
     public let host: String
     public let port: UInt16
 
@@ -18,7 +18,7 @@ public struct SerializedView: Hashable, Sendable {
         host.utf8.allSatisfy({ (0x21...0x7e).contains($0) })
       else { return nil }
       self.replica = replica
-      self.host = host
+      self.host = InternetAddress.canonical(host)
       self.port = port
     }
   }
@@ -61,7 +61,7 @@ public struct SerializedView: Hashable, Sendable {
   /// Reads exactly one serialized view.
   ///
   /// - Throws: `JavaSerializationError` for anything that BFT-SMaRt would not have written: another class or field, an
-  ///   address that is neither a name nor IPv4, processes that are not ascending or not those of the addresses.
+  ///   address that is neither a name nor a number, processes that are not ascending or not those of the addresses.
   public init(decoding bytes: UnsafeRawBufferPointer) throws(JavaSerializationError) {
     guard bytes.count <= Self.maximumByteCount else {
       throw JavaSerializationError(
@@ -138,45 +138,64 @@ public struct SerializedView: Hashable, Sendable {
     try reader.expect(JavaMark.end, "the end of an address")
     if let name {
       let host = try reader.host(name)
-      return (address.map(dottedQuad) ?? host, port)
+      return (address ?? host, port)
     }
     guard let address else { throw reader.failure("a host name where there is no address", at: start) }
-    return (dottedQuad(address), port)
+    return (address, port)
   }
 
-  /// Four bytes; nil for null.
+  /// The text of an address; nil for null.
   private static func readInetAddress(
     _ reader: inout JavaReader
-  ) throws(JavaSerializationError) -> UInt32? {
+  ) throws(JavaSerializationError) -> String? {
+    let expected = "an internet address"
     let start = reader.offset
-    guard start < reader.bytes.count else { throw reader.failure("an internet address") }
+    guard start < reader.bytes.count else { throw reader.failure(expected) }
     switch reader.bytes[start] {
     case JavaMark.null:
       _ = try reader.byte("null")
       return nil
     case JavaMark.reference:
       _ = try reader.byte("a reference")
-      guard case .address(let address) = try reader.referred("an internet address") else {
-        throw reader.failure("an internet address", at: start)
+      guard case .address(let address) = try reader.referred(expected) else {
+        throw reader.failure(expected, at: start)
       }
       return address
     default: break
     }
-    try reader.beginObject(.inetAddress)
+    let type = try reader.beginObject(oneOf: [.inetAddress, .inet6Address], expected)
     let place = reader.handles.count - 1
-    let address = try reader.unsigned32("an IPv4 address")
+    var address = InternetAddress.v4(try reader.unsigned32("an IPv4 address")).description
     let family = try reader.signed32("an address family")
-    guard (1...2).contains(family) else { throw reader.failure("IPv4", at: start) }
+    guard (1...2).contains(family) else { throw reader.failure("an address family", at: start) }
     if let name = try reader.string("a host name or null") { _ = try reader.host(name) }
     try reader.expect(JavaMark.end, "the end of an address")
+    if type == .inet6Address { address = try readInet6Address(&reader) }
     reader.rememberAddress(at: place, address)
     return address
   }
 
+  /// What an `Inet6Address` has beyond an `InetAddress`, whose number says nothing then.
+  private static func readInet6Address(_ reader: inout JavaReader) throws(JavaSerializationError) -> String {
+    let number = try reader.unsigned32("a zone's number")
+    let hasNumber = try reader.boolean("whether a zone has a number")
+    let hasName = try reader.boolean("whether a zone has a name")
+    let name = try reader.string("a zone's name or null")
+    guard try reader.beginArray(.byteArray) == 16 else { throw reader.failure("16 bytes of an IPv6 address") }
+    let high = try reader.unsigned64("an IPv6 address")
+    let low = try reader.unsigned64("an IPv6 address")
+    try reader.expect(JavaMark.end, "the end of an address")
+    if hasName, let name {
+      // Of its writer's host; whoever has an interface of that name may reach it.
+      return "\(InternetAddress.v6(high: high, low: low, zone: nil))%\(try reader.host(name))"
+    }
+    return InternetAddress.v6(high: high, low: low, zone: hasNumber ? number : nil).description
+  }
+
   // MARK: Writing
 
-  /// The bytes that Java's `ObjectOutputStream` writes for this view: IPv4 addresses as such, everything else as a name that
-  /// is resolved by whoever connects.
+  /// The bytes that Java's `ObjectOutputStream` writes for this view: numeric addresses as such, everything else as a name
+  /// that is resolved by whoever connects.
   public var encoded: [UInt8] {
     var writer = JavaWriter()
     write(to: &writer)
@@ -222,12 +241,8 @@ public struct SerializedView: Hashable, Sendable {
   private func write(_ address: Address, to writer: inout JavaWriter) {
     writer.beginObject(.inetSocketAddress)
     writer.put(Int32(address.port))
-    if let numeric = Self.parseDottedQuad(address.host) {
-      writer.beginObject(.inetAddress)
-      writer.put(numeric)
-      writer.put(Int32(2))
-      writer.put(JavaMark.null)
-      writer.put(JavaMark.end)
+    if let numeric = InternetAddress(address.host) {
+      write(numeric, to: &writer)
       writer.put(JavaMark.null)
     } else {
       writer.put(JavaMark.null)
@@ -236,23 +251,27 @@ public struct SerializedView: Hashable, Sendable {
     writer.put(JavaMark.end)
   }
 
-  // MARK: Addresses
-
-  static func dottedQuad(_ address: UInt32) -> String {
-    "\(address >> 24).\(address >> 16 & 255).\(address >> 8 & 255).\(address & 255)"
-  }
-
-  /// nil unless `text` is four decimal numbers in 0...255.
-  static func parseDottedQuad(_ text: String) -> UInt32? {
-    let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-    guard parts.count == 4 else { return nil }
-    var address: UInt32 = 0
-    for part in parts {
-      guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (48...57).contains($0) }),
-        let number = UInt32(part), number <= 255
-      else { return nil }
-      address = address << 8 | number
+  private func write(_ address: InternetAddress, to writer: inout JavaWriter) {
+    func begin(_ type: JavaClass, _ number: UInt32) {
+      writer.beginObject(type)
+      writer.put(number)
+      // IPv6 in either case: so Java has it for the sake of its earlier versions.
+      writer.put(Int32(2))
+      writer.put(JavaMark.null)
+      writer.put(JavaMark.end)
     }
-    return address
+    switch address {
+    case .v4(let number): begin(.inetAddress, number)
+    case .v6(let high, let low, let zone):
+      begin(.inet6Address, 0)
+      writer.put(zone ?? 0)
+      writer.put(UInt8(zone == nil ? 0 : 1))
+      writer.put(UInt8(0))
+      writer.put(JavaMark.null)
+      writer.beginArray(.byteArray, count: 16)
+      writer.put(high)
+      writer.put(low)
+      writer.put(JavaMark.end)
+    }
   }
 }

@@ -16,12 +16,10 @@ public struct SigningKey {
   }
 
   private let form: Form
-  private let usesSHA512: Bool
 
   /// Precondition: `pair` is of the algorithm's kind.
   public init(_ algorithm: SignatureAlgorithm, _ pair: ClientKeyPair) {
     precondition(pair.kind == algorithm.kind, "a \(pair.kind) key cannot sign \(algorithm.rawValue)")
-    usesSHA512 = algorithm.usesSHA512
     form =
       switch pair {
       case .ed25519(let key): .ed25519(key)
@@ -46,9 +44,7 @@ public struct SigningKey {
       return signature.withUnsafeBytes { ECDSASignatureEncoding.encode(raw: $0, into: output) }
     case .ecdsaSecp256k1(let key):
       return PBFT.Digest.sha256(data).withUnsafeBytes { key.sign(digest: $0, into: output) }
-    case .rsa(let signer):
-      if usesSHA512 { return withSHA512(of: data) { signer.sign(digest: $0, into: output) } }
-      return PBFT.Digest.sha256(data).withUnsafeBytes { signer.sign(digest: $0, into: output) }
+    case .rsa(let signer): return signer.sign(data, into: output)
     }
   }
 
@@ -70,11 +66,9 @@ public struct VerifyingKey {
   }
 
   private let form: Form
-  private let usesSHA512: Bool
 
   /// Parses a key as `ClientKeyPair.publicKey` gives it; nil if it is none, such as a point off the curve.
   public init?(_ algorithm: SignatureAlgorithm, _ bytes: UnsafeRawBufferPointer) {
-    usesSHA512 = algorithm.usesSHA512
     switch algorithm.kind {
     case .ed25519:
       guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: bytes) else { return nil }
@@ -112,9 +106,7 @@ public struct VerifyingKey {
       }
     case .ecdsaSecp256k1(let key):
       return digest.withUnsafeBytes { key.verify(digest: $0, signature: signature) }
-    case .rsa(let verifier):
-      if usesSHA512 { return withSHA512(of: data) { verifier.verify(digest: $0, signature: signature) } }
-      return digest.withUnsafeBytes { verifier.verify(digest: $0, signature: signature) }
+    case .rsa(let verifier): return verifier.verify(data: data, digest: digest, signature: signature)
     }
   }
 
@@ -123,15 +115,6 @@ public struct VerifyingKey {
     data.withUnsafeBytes { data in
       signature.withUnsafeBytes { verify(data: data, digest: .sha256(data), signature: $0) } == .authentic
     }
-  }
-}
-
-private func withSHA512<Result>(
-  of data: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Result
-) -> Result {
-  withUnsafeTemporaryAllocation(byteCount: SHA512Hasher.byteCount, alignment: 8) { digest in
-    SHA512Hasher.hash(data, into: digest.baseAddress!)
-    return body(UnsafeRawBufferPointer(digest))
   }
 }
 

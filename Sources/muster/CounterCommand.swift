@@ -27,34 +27,20 @@ struct CounterCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Number of operations. (default: 1000)", valueName: "m"))
   var operations: String?
 
-  @Option(help: ArgumentHelp("Folder of hosts.config, system.config and keys/.", valueName: "dir"))
-  var config: String
-
-  @Option(
-    help: ArgumentHelp("Authentication of requests. (default: as system.config says)", valueName: "mode"))
-  var signatures: String?
-
   @Option(
     help: ArgumentHelp(
       "How each operation is asked for: ordered, unordered, ordered-hashed or unordered-hashed. "
         + "(default: ordered; unordered for increment 0)", valueName: "kind"))
   var kind: String?
 
-  @Option(
-    help: ArgumentHelp(
-      "Client frames of BFT-SMaRt: master or 1.2. (default: as the columns of hosts.config say)",
-      valueName: "name"))
-  var dialect: String?
+  @OptionGroup var client: ClientFlags
 
   func run() async throws {
-    let parameters = try PointParameters(stating: signatures.map { [.signatures: $0] } ?? [:])
     try await CounterClient.run(
       CounterOptions(
         id: FlagText.whole("--id", id, 0...Int(Int32.max)),
         increment: Int32(FlagText.whole("--increment", increment, Int(Int32.min)...Int(Int32.max))),
         operations: FlagText.whole("--operations", operations ?? "1000", 1...Int(Int32.max)),
-        configDirectory: config, signatureMode: signatures == nil ? nil : parameters.signatureMode,
-        kind: kind.map { try CounterOptions.kind($0) },
-        dialect: dialect.map { try CounterOptions.dialect($0) }))
+        kind: kind.map { try CounterOptions.kind($0) }, client: client.options))
   }
 }

@@ -23,8 +23,15 @@ struct TargetFlags: ParsableArguments {
   @Option(help: help("Replicas, n.", "4", "n"))
   var replicas: String?
 
-  @Option(help: help("Faults tolerated, f; n must be at least 3f + 1.", "(n - 1) / 3", "f"))
+  @Option(
+    help: help(
+      "Faults tolerated, f; n must be at least 3f + 1, or 2f + 1 of crashes.", "as many as n allows", "f"))
   var faults: String?
+
+  @Option(
+    help: help(
+      "What a faulty replica may do: byzantine or crash (BFT-SMaRt's system.bft).", "byzantine", "name"))
+  var faultModel: String?
 
   @Option(help: help("memory, loopback, or remote (then with --hosts).", "loopback", "name"))
   var transport: String?
@@ -34,8 +41,8 @@ struct TargetFlags: ParsableArguments {
 
   @Option(
     help: ArgumentHelp(
-      "Starts foreign replicas before each point: a shell command with {n}, {f}, {maxbatchsize}, {timeout}, "
-        + "{useSignatures}, {signatures}, {service}, {replysize} and {hosts}, or MUSTER_N and so on in its environment.",
+      "Starts foreign replicas before each point: a shell command with {n}, {f}, {bft}, {maxbatchsize}, "
+        + "{timeout}, {useSignatures}, {signatures}, {service}, {replysize} and {hosts}, or MUSTER_N and so on in its environment.",
       valueName: "command"))
   var targetCommand: String?
 
@@ -87,8 +94,8 @@ struct TargetFlags: ParsableArguments {
   var statements: [ParameterKey: String?] {
     [
       .protocol: orderingProtocol, .service: service, .replicas: replicas, .faults: faults,
-      .transport: transport,
-      .hosts: hosts, .targetCommand: targetCommand, .readyTimeout: readyTimeout, .loops: loops,
+      .faultModel: faultModel, .transport: transport, .hosts: hosts, .targetCommand: targetCommand,
+      .readyTimeout: readyTimeout, .loops: loops,
       .signatures: signatures, .replicaAuth: replicaAuth, .batchSize: batchSize,
       .batchTimeout: batchTimeout, .requestTimeout: requestTimeout, .viewChangeTimeout: viewChangeTimeout,
       .checkpointPeriod: checkpointPeriod, .logMultiplier: logMultiplier, .durability: durability,
@@ -117,6 +124,19 @@ struct WorkloadFlags: ParsableArguments {
 
   @Option(help: help("Requests in flight per session, at most 32.", "1", "count"))
   var outstanding: String?
+
+  @Option(
+    help: help(
+      "How requests are asked for: ordered, or unordered, which are reads that in-process replicas then serve and others "
+        + "do with readonly_requests. Hashed replies are not for loads: see 'muster counter'.", "ordered",
+      "kind"))
+  var kind: String?
+
+  @Option(
+    help: help(
+      "To whom a request goes at first: all, or primary and to all when there is no answer within --resend; primary is "
+        + "for foreign replicas and --fault-model crash.", "all", "whom"))
+  var sendTo: String?
 
   @Option(help: help("Bytes added to each request.", "0", "bytes"))
   var payload: String?
@@ -150,7 +170,8 @@ struct WorkloadFlags: ParsableArguments {
   var statements: [ParameterKey: String?] {
     [
       .rate: rate, .rateShare: rateShare, .arrival: arrival, .sessions: sessions, .connections: connections,
-      .outstanding: outstanding, .payload: payload, .reply: reply, .signing: signing, .resend: resend,
+      .outstanding: outstanding, .kind: kind, .sendTo: sendTo, .payload: payload, .reply: reply,
+      .signing: signing, .resend: resend,
       .firstClientID: firstClientID, .audit: audit, .warmup: warmup, .duration: duration, .drain: drain,
     ]
   }

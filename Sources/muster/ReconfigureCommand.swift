@@ -26,25 +26,10 @@ struct ReconfigureCommand: AsyncParsableCommand {
     help: ArgumentHelp("Any of: add ID:HOST:CLIENTPORT:REPLICAPORT, remove ID, f F.", valueName: "change"))
   var changes: [String] = []
 
-  @Option(
-    help: ArgumentHelp("Folder of hosts.config, system.config and keys, or with config/.", valueName: "dir"))
-  var config: String
-
-  @Option(
-    help: ArgumentHelp("Authentication of requests. (default: as system.config says)", valueName: "mode"))
-  var signatures: String?
-
-  @Option(
-    help: ArgumentHelp(
-      "Client frames of BFT-SMaRt: master or 1.2. (default: as the columns of hosts.config say)",
-      valueName: "name"))
-  var dialect: String?
+  @OptionGroup var client: ClientFlags
 
   func run() async throws {
-    let parameters = try PointParameters(stating: signatures.map { [.signatures: $0] } ?? [:])
-    var options = try ReconfigureOptions(configDirectory: config, changes: changes)
-    options.signatureMode = signatures == nil ? nil : parameters.signatureMode
-    options.dialect = try dialect.map { try CounterOptions.dialect($0) }
+    let options = try ReconfigureOptions(client: client.options, changes: changes)
     print(try await Reconfiguration.run(options))
   }
 }

@@ -100,6 +100,9 @@ struct FigureTests {
     #expect(!ResultTable.text(rows).contains("timeout"))
     rows[1].requestTimeoutMilliseconds = 500
     rows[1].repeatIndex = 1
+    #expect(!ResultTable.text(rows).contains("durability"))
+    rows[1].durability = "sync"
+    #expect(ResultTable.text(rows).contains("durability"))
     #expect(ResultTable.text(rows).contains("timeout"))
     #expect(ResultTable.text(rows).contains("repeat"))
     #expect(ResultTable.text([]) == "")

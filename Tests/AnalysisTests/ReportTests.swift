@@ -176,6 +176,15 @@ struct ReportTests {
     #expect(groups.series[1].midLoad?.rateShare == 0.5)
   }
 
+  @Test("loops that follow from the signature mode name no series; loops that were chosen do")
+  func loopsOfModes() {
+    var rows = Self.sweep()
+    for index in rows.indices { rows[index].loops = rows[index].signatureMode.contains(":") ? 2 : 1 }
+    #expect(PointGroups(rows).series.allSatisfy { !$0.label.contains("loops") })
+    for index in rows.indices where rows[index].batchSize == 1 { rows[index].loops = 2 }
+    #expect(PointGroups(rows).series.first?.label == "loops 1 · batch 100")
+  }
+
   @Test("repeats of a point share its place on the curve")
   func repeats() {
     var rows: [PointRow] = []

@@ -80,6 +80,17 @@ struct HostsConfigurationTests {
     ) { try HostsConfiguration(text: "0 a", dialect: .v12) }
   }
 
+  @Test("an IPv6 address may stand in brackets, and is one address however it is spelled")
+  func inet6() throws {
+    let configuration = try Self.read("0 [2001:DB8::0:1] 11000 11001\n1 fe80::1%2 11000 11001\n")
+    #expect(configuration.hosts.map(\.host) == ["2001:db8::1", "fe80::1%2"])
+    #expect(
+      throws: ConfigurationError.malformed(
+        path: "hosts.config", line: 2, expected: "an address other than line 1's",
+        found: "'[2001:db8::1]:11000'")
+    ) { try Self.read("0 2001:db8::1 11000 11001\n1 [2001:db8:0::1] 11000 11011\n") }
+  }
+
   @Test("lines may come in any order")
   func order() throws {
     let configuration = try Self.read("2 a 1 2\n0 b 3 4\n1 c 5 6")

@@ -72,8 +72,38 @@ private struct Connection {
   }
 }
 
+/// Holds a link no longer than others do.
+private final class LinkWatch: LinkOwner, @unchecked Sendable {
+  weak var link: Link?
+
+  func link(_ link: Link, received bytes: UnsafeRawBufferPointer) -> Int { bytes.count }
+  func linkClosed(_ link: Link, _ closure: LinkClosure) {}
+}
+
 @Suite("Links, over memory, sockets and TLS")
 struct LinkTests {
+  @Test("an end in memory that is closed goes, though the other end's loop is busy or gone")
+  func memoryEndGoes() async throws {
+    try await withLoops(2) { loops in
+      let place = Transport.memory.place()
+      let far = PlainLink(loop: loops[1])
+      let listener = try await Listener.open(place, boss: loops[1], worker: loops[1]) { link in
+        far.adopt(link)
+        return far
+      }.get()
+      let near = LinkWatch()
+      try await place.connect(on: loops[0], owner: near).map { near.link = $0 }.get()
+      try await far.watch.until("the connection is accepted") { far.link != nil }
+      try await far.send([1])
+      let held = DispatchSemaphore(value: 0)
+      loops[1].execute { held.wait() }
+      defer { held.signal() }
+      try await loops[0].submit { near.link?.close() }.get()
+      try await eventually("nothing holds the closed end", on: loops[0]) { near.link == nil }
+      listener.close()
+    }
+  }
+
   @Test("what is appended in a turn leaves in one flush and arrives in order", arguments: Way.allCases)
   func arrivesInOrder(way: Way) async throws {
     try await Connection.over(way) { connection in
@@ -93,6 +123,29 @@ struct LinkTests {
       let counted = try await connection.near.on { $0.link.sentBytes }
       let received = try await connection.far.on { $0.link.receivedBytes }
       #expect(flushes == 5 && counted == 100_000 && received == 100_000)
+    }
+  }
+
+  @Test(
+    "an IPv6 address is listened at and reached, and is in brackets before its port",
+    .enabled(if: IPv6Loopback.isThere))
+  func inet6() async throws {
+    try await withLoops(1) { loops in
+      let far = PlainLink(loop: loops[0])
+      let listener = try await Listener.open(
+        .socket(host: "::1", port: 0), boss: loops[0], worker: loops[0]
+      ) { link in
+        far.adopt(link)
+        return far
+      }.get()
+      let place = Endpoint.socket(host: "::1", port: try #require(listener.port))
+      #expect("\(place)" == "[::1]:\(listener.port!)")
+      let near = try await PlainLink.connect(to: place, on: loops[0])
+      try await near.send([1, 2, 3])
+      #expect(try await far.untilTaken(3) == [1, 2, 3])
+      listener.close()
+      await near.close()
+      #expect(try await far.untilClosed() == .peer)
     }
   }
 

@@ -89,3 +89,23 @@ struct LoopMeterTests {
     #expect(meter.nanoseconds(of: 0) == 0)
   }
 }
+
+@Suite("The sampled cost of a call")
+struct SampledCostTests {
+  @Test("every 16th call is measured, and what it returns is returned")
+  func samples() {
+    var cost = SampledCost()
+    let earlier = cost
+    var burnt: UInt64 = 0
+    for call in 1...33 {
+      let returned = cost.measure { () -> Int in
+        for value in 0..<UInt64(10_000) { burnt = burnt &* 31 &+ value }
+        return call
+      }
+      #expect(returned == call)
+    }
+    #expect(cost.calls == 33 && cost.samples == 2 && burnt != 0)
+    #expect(cost.mean(since: earlier)! > 0)
+    #expect(cost.mean(since: cost) == nil)
+  }
+}

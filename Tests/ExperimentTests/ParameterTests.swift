@@ -113,6 +113,38 @@ struct ParameterTests {
     #expect(errors([.requestTimeout: "1500us"]).count == 1)
   }
 
+  @Test("replicas that may only crash are fewer for the same f")
+  func crashModel() throws {
+    let three = try PointParameters(stating: [.faultModel: "crash", .replicas: "3"])
+    #expect(three.faults == 1 && three.validate().isEmpty)
+    #expect(try PointParameters(stating: [.faultModel: "crash"]).faults == 1)
+    #expect(
+      errors([.faultModel: "crash", .replicas: "4", .faults: "2"]) == [
+        "--replicas 4: expected at least 2f + 1 = 5 replicas to tolerate 2 crashes"
+      ])
+    #expect(errors([.faultModel: "cft"]) == ["--fault-model cft: expected one of byzantine, crash"])
+  }
+
+  @Test("how and to whom requests go is refused where nobody could answer")
+  func requestKinds() {
+    #expect(errors([.kind: "unordered"]) == [])
+    #expect(
+      errors([.kind: "ordered-hashed"]) == ["--kind ordered-hashed: expected one of ordered, unordered"])
+    #expect(
+      errors([.kind: "unordered", .signatures: "sign:ed25519", .signing: "ahead"]) == [
+        "--signing ahead: expected inline with kind unordered: only ordered requests are signed ahead"
+      ])
+    #expect(errors([.sendTo: "primary"]).first?.hasPrefix("--send-to primary: expected all: several") == true)
+    #expect(errors([.sendTo: "primary", .faultModel: "crash"]) == [])
+    #expect(errors([.sendTo: "primary", .protocol: "noops"]) == [])
+    #expect(errors([.sendTo: "primary", .protocol: "bftsmart", .hosts: "library"]) == [])
+    #expect(
+      errors([.sendTo: "primary", .faultModel: "crash", .kind: "unordered"]) == [
+        "--send-to primary: expected all with kind unordered: a quorum must be asked for a read"
+      ])
+    #expect(errors([.sendTo: "one"]) == ["--send-to one: expected one of all, primary"])
+  }
+
   @Test("every mistake is reported at once")
   func allMistakesAreReported() {
     #expect(errors([.rate: "0", .sessions: "none", .warmup: "1"]).count == 3)
@@ -148,6 +180,7 @@ struct IdentityTests {
     let identity = try id([.rate: "5000"])
     #expect(identity.count == 12 && identity.allSatisfy(\.isHexDigit))
     #expect(try id([.rate: "5000.0", .replicas: "4", .batchSize: "256"]) == identity)
+    #expect(try id([.rate: "5000", .faultModel: "byzantine", .kind: "ordered", .sendTo: "all"]) == identity)
   }
 
   @Test(
@@ -157,7 +190,8 @@ struct IdentityTests {
       (.signatures, "hmac"), (.replicaAuth, "none"), (.batchSize, "1"), (.batchTimeout, "1ms"),
       (.requestTimeout, "1s"), (.resend, "1s"), (.checkpointPeriod, "64"), (.logMultiplier, "8"),
       (.sessions, "999"), (.connections, "15"), (.outstanding, "2"), (.arrival, "constant"), (.rate, "1"),
-      (.rateShare, "0.5"), (.payload, "1"), (.reply, "1"), (.audit, "off"),
+      (.rateShare, "0.5"), (.payload, "1"), (.reply, "1"), (.audit, "off"), (.faultModel, "crash"),
+      (.kind, "unordered"), (.sendTo, "primary"),
     ] as [(ParameterKey, String)])
   func everyParameterCounts(key: ParameterKey, text: String) throws {
     #expect(try id([key: text]) != id([:]))

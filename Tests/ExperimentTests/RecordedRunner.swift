@@ -21,12 +21,15 @@ final class RecordedRunner: PointRunning {
   private let recorded = Mutex<[RunnerCall]>([])
   private let hook: Hook
   private let probeHook: @Sendable (PointParameters) throws -> Double
+  private let void: @Sendable (Int) -> VoidReasons
 
+  /// - Parameter void: why the run with so many before it is void; nothing when it is valid.
   init(
     probe: @escaping @Sendable (PointParameters) throws -> Double = { Double($0.batchSize) * 1000 },
-    hook: @escaping Hook = { _, _ in }
+    hook: @escaping Hook = { _, _ in }, void: @escaping @Sendable (Int) -> VoidReasons = { _ in [] }
   ) {
     self.hook = hook
+    self.void = void
     probeHook = probe
   }
 
@@ -56,7 +59,8 @@ final class RecordedRunner: PointRunning {
     report(LiveStatus(phase: .measurement, elapsedNanoseconds: 1_500_000_000, answered: 42))
     try hook(before, parameters)
     var row = PointRow()
-    row.status = .valid
+    row.voidReasons = void(before)
+    row.status = row.voidReasons.isEmpty ? .valid : .void
     row.audit = .ok
     row.offered = parameters.batchSize
     row.throughputOperationsPerSecond = targetOpsPerSecond
@@ -72,7 +76,10 @@ final class RecordedRunner: PointRunning {
     let start = Date(timeIntervalSince1970: 1_700_000_000)
     return PointResult(
       row: row, quantiles: quantiles, series: [series, series],
-      events: [EventRow(key, timeSeconds: 1, kind: "note", detail: "a \"quoted\", text\nof two lines")],
+      events: [EventRow(key, timeSeconds: 1, kind: "note", detail: "a \"quoted\", text\nof two lines")]
+        + row.voidReasons.ordered.map {
+          EventRow(key, timeSeconds: 4, kind: $0.rawValue, detail: "run \(before)")
+        },
       resources: [
         ResourceRow(key, timeSeconds: 1, process: "p", role: "all", metric: "rss_bytes", value: 7)
       ],

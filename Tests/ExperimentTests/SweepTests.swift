@@ -34,6 +34,11 @@ func sixPoints() throws -> Scenario {
       """, fileName: "six.yml")
 }
 
+/// Each of the six twice.
+func twelvePoints() throws -> Scenario {
+  try Scenario(yaml: "repeats: 2\n" + sixPoints().text, fileName: "twelve.yml")
+}
+
 @Suite("Sweeps")
 struct SweepTests {
   private func sweep(
@@ -113,6 +118,34 @@ struct SweepTests {
       let results = try ResultFolder.open(folder + "/r")
       let events = try results.rows(results.events, of: EventRow.self)
       #expect(events.contains { $0.kind == "target_failed" && $0.detail == "replica 2 died" })
+    }
+  }
+
+  @Test("a point that only the generator's lag has voided is measured once more, and that stays to be seen")
+  func disturbedPointIsMeasuredAgain() async throws {
+    try await inTemporaryFolder { folder in
+      let runner = RecordedRunner(void: { $0 == 2 ? [.generatorLimited] : [] })
+      let outcome = try await sweep(folder + "/r", runner, scenario: twelvePoints())
+      #expect(runner.runs.count == 13 && runner.runs[2] == runner.runs[3])
+      #expect(outcome.rows.count == 12 && outcome.rows.allSatisfy { $0.status == .valid })
+      let results = try ResultFolder.open(folder + "/r")
+      let events = try results.rows(results.events, of: EventRow.self)
+      #expect(events.filter { $0.kind == "measured_again" }.map(\.detail) == ["run 2"])
+    }
+  }
+
+  @Test("one point in eight may be measured again; no other fault, and no single point, has a second try")
+  func secondTriesAreFew() async throws {
+    try await inTemporaryFolder { folder in
+      let late = RecordedRunner(void: { _ in [.generatorLimited] })
+      let rows = try await sweep(folder + "/late", late, scenario: twelvePoints()).rows
+      #expect(late.runs.count == 13 && rows.allSatisfy { $0.voidReasons == [.generatorLimited] })
+      let starved = RecordedRunner(void: { _ in [.generatorLimited, .starved] })
+      _ = try await sweep(folder + "/starved", starved, scenario: twelvePoints())
+      #expect(starved.runs.count == 12)
+      let point = RecordedRunner(void: { _ in [.generatorLimited] })
+      _ = try await sweep(folder + "/point", point, scenario: twelvePoints(), kind: .point)
+      #expect(point.runs.count == 12)
     }
   }
 

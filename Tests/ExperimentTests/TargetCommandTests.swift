@@ -1,6 +1,7 @@
 // The command that starts foreign replicas: what it is told, how its end is known, and that nothing of it is left.
 
 import Foundation
+import TestSupport
 import Testing
 
 @testable import Experiment
@@ -25,10 +26,10 @@ struct TargetCommandTests {
 
   /// Returns once the command has ended, with its exit code.
   private func end(_ command: TargetCommand) async throws -> Int {
-    while true {
-      if let code = command.exitCode { return code }
-      try await Task.sleep(for: .milliseconds(10))
+    try await withLoops(1) { loops in
+      try await eventually("the command ends", on: loops[0]) { command.exitCode != nil }
     }
+    return try #require(command.exitCode)
   }
 
   @Test(
@@ -126,6 +127,25 @@ struct ForeignTargetTests {
     let target = try ForeignTarget(parameters(folder))
     #expect(target.resolved.replicas == 3 && target.resolved.faults == 1)
     #expect(target.speech.quorums?.weakQuorum == 1 && target.speech.quorums?.quorum == 2)
+    #expect(target.resolved.faultModel == .crash)
+    let failure = #expect(throws: CommandFailure.self) {
+      try ForeignTarget(parameters(folder, [.faultModel: "byzantine"]))
+    }
+    #expect(failure?.message.contains("system.bft = false") == true, "\(failure?.message ?? "")")
+  }
+
+  @Test("reads are refused where the replicas do not serve them")
+  func reads() throws {
+    let folder = try Folder(Self.shipped)
+    let failure = #expect(throws: CommandFailure.self) {
+      try ForeignTarget(parameters(folder, [.kind: "unordered"]))
+    }
+    #expect(failure?.code == .usage)
+    #expect(
+      failure?.message.hasPrefix("--kind unordered: expected system.optimizations.readonly_requests = true")
+        == true)
+    let serving = try Folder(Self.shipped + "\nsystem.optimizations.readonly_requests = true\n")
+    #expect(try ForeignTarget(parameters(serving, [.kind: "unordered"])).speech.readOnlyRequests)
   }
 
   @Test("a flag that contradicts system.config is an error that names both; a target command makes it so")
@@ -144,6 +164,7 @@ struct ForeignTargetTests {
     let values = Dictionary(uniqueKeysWithValues: target.commandValues.map { ($0.name, $0.value) })
     #expect(values["maxbatchsize"] == "400" && values["timeout"] == "3000" && values["useSignatures"] == "0")
     #expect(values["n"] == "4" && values["f"] == "1" && values["hosts"] == folder.path)
+    #expect(values["bft"] == "true")
   }
 
   @Test("parties take blocks of client ids in turn, unless the replicas are started anew for each")

@@ -157,4 +157,19 @@ struct AuditTests {
     history.read(0, floor: 1)
     #expect(history.audit.violations == 1)
   }
+
+  @Test("what a read has seen, a later read sees too, and a later request comes behind it")
+  func findsReadsThatGoBack() {
+    var history = History()
+    history.sent = 10
+    history.read(7, floor: 0)
+    #expect(history.audit.highestAnswered == 7)
+    history.read(7, floor: 7)
+    history.answer(8, floor: 7)
+    #expect(history.audit.violations == 0)
+    history.read(6, floor: 7)
+    #expect(history.audit.violations == 1)
+    history.answer(5, session: 1, floor: 7)
+    #expect(history.audit.violations == 2 && history.audit.checked == 5)
+  }
 }

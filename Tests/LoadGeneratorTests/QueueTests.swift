@@ -94,3 +94,25 @@ struct WaitingRequestsTests {
     #expect(waiting.isEmpty && waiting.first == nil)
   }
 }
+
+@Suite("The running median")
+struct RunningMedianTests {
+  @Test("it follows the middle of what it sees, and not a tail a thousand times as large")
+  func followsTheMiddle() {
+    var median = RunningMedian()
+    for index in 0..<20_000 {
+      median.add(index % 10 == 0 ? 2_000_000_000 : 1_500_000 + Int64(index % 7) * 100_000)
+    }
+    #expect((1_500_000...2_100_000).contains(median.value))
+    for _ in 0..<3_000 { median.add(200_000) }
+    #expect((190_000...210_000).contains(median.value))
+  }
+
+  @Test("it starts from nothing and never falls below it")
+  func staysInRange() {
+    var median = RunningMedian()
+    #expect(median.value == 0)
+    for _ in 0..<100 { median.add(0) }
+    #expect(median.value == 0)
+  }
+}

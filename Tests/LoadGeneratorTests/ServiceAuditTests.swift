@@ -15,10 +15,12 @@ private struct CounterHistory {
     return audit.highestAnswered
   }
 
-  mutating func answer(_ value: Int32, session: Int32 = 0, sequence: Int32 = 0, floor: UInt64, bytes: Int = 4)
-  {
+  mutating func answer(
+    _ value: Int32, session: Int32 = 0, sequence: Int32 = 0, floor: UInt64, bytes: Int = 4,
+    isRead: Bool = false
+  ) {
     let completion = Completion(
-      outcome: .answered, session: session, sessionValue: 1, sequence: sequence, isUnordered: false,
+      outcome: .answered, session: session, sessionValue: 1, sequence: sequence, isUnordered: isRead,
       intended: 0, context: floor, sent: 0, completed: 1, contentOffset: 0, contentCount: Int32(bytes))
     withUnsafeBytes(of: value.bigEndian) {
       audit.check(completion, UnsafeRawBufferPointer(rebasing: $0[..<bytes]), sentInAll: sent)
@@ -70,6 +72,24 @@ struct CounterAuditTests {
     history.answer(value, session: 1, floor: floor)
     #expect(history.audit.violations >= 1)
     #expect(history.audit.firstViolation?.contains(words) == true, "\(history.audit.firstViolation ?? "")")
+  }
+
+  @Test("reads see what was there before the run, never less than was answered, and give out no value")
+  func reads() {
+    var history = CounterHistory()
+    for _ in 0..<3 {
+      let floor = history.send()
+      history.answer(41, floor: floor, isRead: true)
+    }
+    let floor = history.send()
+    history.answer(42, floor: floor)
+    let late = history.send()
+    history.answer(42, session: 1, floor: late, isRead: true)
+    #expect(history.audit.violations == 0 && history.audit.checked == 5)
+    let last = history.send()
+    history.answer(41, session: 2, floor: last, isRead: true)
+    #expect(history.audit.violations == 1)
+    #expect(history.audit.firstViolation?.contains("a read saw") == true)
   }
 
   @Test("a reply that is no value is found, and the rest is checked on")

@@ -66,18 +66,12 @@ struct ClusterProcessTests {
   func survivesThePrimary() async throws {
     try await ProcessStage.with { stage in
       let replicas = try await stage.startCluster("--service", "counter", "--request-timeout", "500ms")
-      func count(_ client: Int, expecting sum: Int) async throws {
-        let counted = try await stage.run(
-          "counter", "--id", "\(client)", "--increment", "1", "--operations", "5", "--config", stage.folder)
-        #expect(counted.exitCode == 0, "\(counted.errors)")
-        #expect(counted.output.hasSuffix("Invocation 4, returned value: \(sum)\n"))
-      }
-      try await count(1001, expecting: 5)
+      try await stage.count(1001, operations: 5, expecting: 5)
       replicas[0].signal(SIGKILL)
-      try await count(1002, expecting: 10)
+      try await stage.count(1002, operations: 5, expecting: 10)
       let back = try stage.startReplica(0, ["--service", "counter", "--request-timeout", "500ms"])
       try await stage.untilReady([back])
-      try await count(1003, expecting: 15)
+      try await stage.count(1003, operations: 5, expecting: 15)
       try await withLoops(1) { loops in
         let endpoint = Endpoint.socket(host: "127.0.0.1", port: stage.ports[0].client)
         try await eventually("replica 0 has caught up", on: loops[0]) {

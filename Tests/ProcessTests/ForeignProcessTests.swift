@@ -84,11 +84,8 @@ struct ForeignProcessTests {
     try await ProcessStage.with { stage in
       try stage.write("system.config", "system.communication.defaultkeys = true\n")
       _ = try await stage.startCluster("--service", "counter", "--dialect", dialect, "--signatures", mode)
-      let counted = try await stage.run(
-        "counter", "--id", "1001", "--increment", "1", "--operations", "3", "--config", stage.folder,
-        "--dialect", dialect, "--signatures", mode)
-      #expect(counted.exitCode == 0, "\(counted.errors)")
-      #expect(counted.output.hasSuffix("Invocation 2, returned value: 3\n"))
+      try await stage.count(
+        1001, operations: 3, expecting: 3, ["--dialect", dialect, "--signatures", mode])
     }
   }
 }

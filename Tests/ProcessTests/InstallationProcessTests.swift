@@ -31,15 +31,6 @@ struct InstallationProcessTests {
     return replicas
   }
 
-  private func count(_ stage: ProcessStage, client: Int, _ flags: [String] = []) async throws {
-    let process = try stage.start(
-      ["counter", "--id", "\(client)", "--increment", "1", "--operations", "3", "--config", stage.folder]
-        + flags)
-    let counted = await process.end()
-    #expect(counted.exitCode == 0, "\(counted.errors)")
-    #expect(counted.output.hasSuffix("Invocation 2, returned value: 3\n"), "\(counted.output)")
-  }
-
   @Test(
     "with the built-in keys, whatever the loader and the use of signatures",
     arguments: [
@@ -67,7 +58,7 @@ struct InstallationProcessTests {
       ] {
         #expect(replicas[2].errors.contains(text), "\(text)")
       }
-      try await count(stage, client: 1001)
+      try await stage.count(1001, operations: 3, expecting: 3)
     }
   }
 
@@ -83,7 +74,7 @@ struct InstallationProcessTests {
       }
       let replicas = try await start(stage)
       #expect(replicas[0].output.contains(" signatures=sign:ecdsa-secp256k1 "))
-      try await count(stage, client: 1002)
+      try await stage.count(1002, operations: 3, expecting: 3)
       let stranger = try await stage.run(
         "counter", "--id", "1003", "--increment", "1", "--config", stage.folder)
       #expect(stranger.exitCode == 66 && stranger.errors.contains("keysECDSA/privatekey1003: no such file"))
@@ -97,7 +88,7 @@ struct InstallationProcessTests {
         "system.config", communication("defaultkeys = true", "useMACs = 1", "useSignatures = 1"))
       let replicas = try await start(stage, ["--dialect", "1.2"])
       #expect(replicas[0].errors.contains("Clients of v1.2, with MACs\n"))
-      try await count(stage, client: 1001, ["--dialect", "1.2"])
+      try await stage.count(1001, operations: 3, expecting: 3, ["--dialect", "1.2"])
     }
   }
 }

@@ -91,18 +91,20 @@ final class ProcessStage: @unchecked Sendable {
   let ports: [(client: Int, replica: Int)]
   private var processes: [MusterProcess] = []
 
-  private init(replicas: Int) throws {
+  private init(replicas: Int, host: String) throws {
     folder = NSTemporaryDirectory() + "muster-stage-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     let free = (0..<2 * replicas).map { _ in LoopbackPorts.take() }
     ports = (0..<replicas).map { (free[2 * $0], free[2 * $0 + 1]) }
-    let lines = ports.enumerated().map { "\($0) 127.0.0.1 \($1.client) \($1.replica)" }
+    let lines = ports.enumerated().map { "\($0) \(host) \($1.client) \($1.replica)" }
     try write("hosts.config", lines.joined(separator: "\n") + "\n")
   }
 
   /// Runs `body` with a folder for a cluster; afterwards all processes of the stage have ended and the folder is gone.
-  static func with(replicas: Int = 4, _ body: (ProcessStage) async throws -> Void) async throws {
-    let stage = try ProcessStage(replicas: replicas)
+  static func with(
+    replicas: Int = 4, host: String = "127.0.0.1", _ body: (ProcessStage) async throws -> Void
+  ) async throws {
+    let stage = try ProcessStage(replicas: replicas, host: host)
     do {
       try await body(stage)
       await stage.clear()
@@ -154,6 +156,24 @@ final class ProcessStage: @unchecked Sendable {
     for id in ports.indices { replicas.append(try startReplica(id, formatFlags() + flags)) }
     try await untilReady(replicas)
     return replicas
+  }
+
+  /// Runs the counter client, which increments by 1; its last value is `sum`.
+  func count(
+    _ client: Int, operations: Int, expecting sum: Int, _ flags: [String] = [],
+    at place: SourceLocation = #_sourceLocation
+  ) async throws {
+    let process = try start(
+      [
+        "counter", "--id", "\(client)", "--increment", "1", "--operations", "\(operations)", "--config",
+        folder,
+      ]
+        + flags)
+    let counted = await process.end()
+    #expect(counted.exitCode == 0, "\(counted.errors)", sourceLocation: place)
+    #expect(
+      counted.output.hasSuffix("Invocation \(operations - 1), returned value: \(sum)\n"), "\(counted.output)",
+      sourceLocation: place)
   }
 
   /// Returns once each of the replicas is ready.

@@ -135,6 +135,20 @@ final class LiveCluster: @unchecked Sendable {
     return configuration
   }
 
+  /// Has twenty requests executed by replicas 0, 1 and 2, then starts replica 3; returns once it has executed them too.
+  func startLate() async throws {
+    for index in 0..<3 { try await hosts[index]!.quorumConnected().get() }
+    let link = try await connection(to: 0)
+    for sequence in Int32(0)..<20 {
+      try await link.send(request(sequence: sequence))
+      _ = try await link.untilFrames(Int(sequence) + 1)
+    }
+    try await start(3)
+    try await hosts[3]!.allConnected().get()
+    try await until("replica 3 has executed all", at: 3) { $0.status.executedRequests == 20 }
+    await link.close()
+  }
+
   /// Starts a replica; those with lower ids must have been started over sockets, for it connects to them.
   ///
   /// - Parameter recovering: it has lived before, and nothing of that is left.

@@ -23,7 +23,7 @@ struct CSVTests {
       lag_p99_ns,lag_p999_ns,warmup_s,measure_s,drain_s,stationarity,gen_cpu_cores,replica_cpu_cores_mean,\
       replica_cpu_cores_primary,cpu_ns_per_req,replica_cpu_ns_per_req,sign_ahead_cpu_s,rss_bytes_max,\
       allocated_bytes_per_req,msgs_per_req,bytes_per_req,signs_per_req,verifies_per_req,batch_mean,view_changes,\
-      bound_ops_s,ratio_to_limit,limited_by,steal_share,violations,checked
+      bound_ops_s,ratio_to_limit,limited_by,steal_share,violations,checked,fault_model,send_to,sign_ns,verify_ns
       """
     #expect(PointRow.header == documented)
   }
@@ -112,6 +112,9 @@ struct CSVTests {
     second.rateShare = nil
     #expect(second.parameterText.hasSuffix("fault_script=\ntarget_ops_s=1200.0\n"))
     #expect(first.parameterText.hasPrefix("protocol=\nservice=\n"))
+    // What came after the first schema counts where it is not what it was before.
+    second.faultModel = "crash"
+    #expect(second.parameterText.hasSuffix("fault_script=\ntarget_ops_s=1200.0\nfault_model=crash\n"))
   }
 
   // MARK: Reading

@@ -138,6 +138,17 @@ final class KeyLoaderTests {
     #expect(throws: KeyFileError.missing(path: configuration + "/none")) {
       try KeyLoader.rsa.read(configuration + "/none", privateKeys: false)
     }
+    _ = try write("", "keysSunEC", "notes")
+    #expect(throws: KeyFileError.missing(path: configuration + "/keysSunEC/publickey<id>")) {
+      try KeyLoader.sunEC.read(configuration + "/keysSunEC", privateKeys: true)
+    }
+    let elsewhere = configuration + "/notes/config"
+    #expect {
+      try LoadedKeys.write(.ecdsa, .ecdsaP256, ids: [0], configurationDirectory: elsewhere)
+    } throws: { error in
+      guard case .notWritable(let path, _) = error as? KeyFileError else { return false }
+      return path == elsewhere + "/keysECDSA"
+    }
   }
 
   @Test("the signature algorithm follows from the keys and Java's name of the hash")

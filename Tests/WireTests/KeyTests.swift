@@ -244,6 +244,77 @@ final class KeyFileTests {
     try expectMalformed(name, line: line, expected: expected)
   }
 
+  @Test("the clients' secrets are checked line by line as well")
+  func badSecrets() throws {
+    func expectError(_ line: Int, _ text: String, _ expected: String) throws {
+      try files.write(keys, clients: 10...12, overwriting: true)
+      try edit("clients.secret", line: line) { _ in text }
+      #expect(
+        throws: KeyFileError.malformed(path: path("clients.secret"), line: line, expected: expected)
+      ) { try files.readGenerator() }
+    }
+    try expectError(2, "secret 00", "'secret' and 64 hexadecimal digits")
+    try expectError(3, "rsa-1024 ?", "'rsa-1024' and base64")
+    try expectError(3, "rsa-1024 AAAA", "base64 of an RSA key of 1024 bits, PKCS #8 in DER")
+  }
+
+  @Test("what is no file, what is no folder, and what cannot be replaced are said")
+  func otherThanFiles() throws {
+    func reason(_ body: () throws -> Void) -> KeyFileError? {
+      #expect(throws: KeyFileError.self) { try body() }
+    }
+    try FileManager.default.removeItem(atPath: path("cluster.id"))
+    try FileManager.default.createDirectory(atPath: path("cluster.id"), withIntermediateDirectories: true)
+    guard case .unreadable(let unreadable, _)? = reason({ _ = try files.readClusterID() }) else {
+      Issue.record("a folder was read")
+      return
+    }
+    #expect(unreadable == path("cluster.id"))
+    guard
+      case .notWritable(let kept, _)? = reason({ try files.write(keys, clients: 10...12, overwriting: true) })
+    else {
+      Issue.record("a folder was replaced")
+      return
+    }
+    #expect(kept == path("cluster.id") && access(path("cluster.id") + ".new", F_OK) != 0)
+    try FileManager.default.removeItem(atPath: files.directory)
+    try "".write(toFile: files.directory, atomically: false, encoding: .utf8)
+    #expect(
+      reason({ try files.write(keys, clients: 10...12) })
+        == .notWritable(path: files.directory, reason: "not a readable folder"))
+    guard case .unreadable? = reason({ _ = try files.readClusterID() }) else {
+      Issue.record("a file in a file was found")
+      return
+    }
+  }
+
+  @Test("a file that ends too early, and something behind the cluster's id, are named")
+  func otherEnds() throws {
+    try edit("replica1.key", line: 5) { _ in "" }
+    try expectMalformed("replica1.key", line: 6, expected: "'secret' and 64 hexadecimal digits")
+    let id = try String(contentsOfFile: path("cluster.id"), encoding: .utf8)
+    try "# none\n".write(toFile: path("cluster.id"), atomically: false, encoding: .utf8)
+    try expectMalformed("cluster.id", line: 2, expected: "a cluster id of 32 hexadecimal digits")
+    try id.write(toFile: path("cluster.id"), atomically: false, encoding: .utf8)
+    try edit("cluster.id", line: 1) { $0 + "\nmore" }
+    try expectMalformed("cluster.id", line: 2, expected: "nothing after the cluster id")
+  }
+
+  @Test("keys are added once: a replica with a file or a line is refused, and nothing is written")
+  func adding() throws {
+    try files.add([ReplicaID(4), ReplicaID(9)])
+    #expect(try files.readReplicaPublicKeys().map(\.replica.rawValue) == [0, 1, 2, 3, 4, 9])
+    #expect(try files.readReplica(ReplicaID(9)).replicas.count == 6)
+    #expect(throws: KeyFileError.exists(path: path("replica4.key"))) {
+      try files.add([ReplicaID(5), ReplicaID(4)])
+    }
+    unlink(path("replica4.key"))
+    #expect(throws: KeyFileError.exists(path: "\(path("replicas.pub")), replica 4")) {
+      try files.add([ReplicaID(5), ReplicaID(4)])
+    }
+    #expect(access(path("replica5.key"), F_OK) != 0)
+  }
+
   @Test("a missing line, a surplus one and one out of order are named")
   func missingLines() throws {
     try edit("clients.pub", line: 6) { _ in nil }

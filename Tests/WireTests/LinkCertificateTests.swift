@@ -3,7 +3,8 @@
 import Foundation
 import PBFT
 import Testing
-import Wire
+
+@testable import Wire
 
 @Suite("Certificates of replica links")
 final class LinkCertificateTests {
@@ -144,6 +145,45 @@ final class LinkCertificateTests {
     unlink(path("tls3.pem"))
     try FileManager.default.copyItem(atPath: path("tls0.pem"), toPath: path("tls3.pem"))
     #expect(failure(3)?.description.contains("it is that of replica 0") == true)
+  }
+
+  @Test("files that hold something else, too much or no text are named")
+  func otherFiles() throws {
+    try files.writeLinkCertificates(cluster: cluster, replicas: testReplicas)
+    func path(_ name: String) -> String { files.directory + "/" + name }
+    func write(_ bytes: [UInt8], _ name: String) throws {
+      try Data(bytes).write(to: URL(fileURLWithPath: path(name)))
+    }
+    func failure(_ replica: Int32) -> KeyFileError? {
+      #expect(throws: KeyFileError.self) {
+        _ = try self.files.readLinkCredentials(ReplicaID(rawValue: replica), cluster: self.cluster)
+      }
+    }
+    try write([UInt8](repeating: 65, count: 1 << 20 + 1), "tls0.pem")
+    #expect(failure(0) == .unreadable(path: path("tls0.pem"), reason: "larger than 1 MiB"))
+    try write([0xff, 0xfe, 0xfd], "tls1.pem")
+    guard case .unreadable(path("tls1.pem"), _)? = failure(1) else {
+      Issue.record("bytes that are no text were read")
+      return
+    }
+    try write(Array("nonsense".utf8), "tls2.pem")
+    #expect(failure(2)?.description.contains("tls2.pem:1: expected a certificate of replica 2") == true)
+    // The key of another authority beside this one's certificate.
+    try write(Array(LinkAuthority.generate(cluster: cluster).privateKeyPEM.utf8), "tls-ca.key")
+    #expect(
+      throws: KeyFileError.malformed(
+        path: path("tls-ca.key"), line: 1, expected: "the P-256 key of tls-ca.pem, PKCS #8 in PEM")
+    ) { try files.writeLinkCertificates(cluster: cluster, replicas: [ReplicaID(rawValue: 8)]) }
+    unlink(path("tls-ca.pem"))
+    #expect(throws: KeyFileError.missing(path: path("tls-ca.pem"))) {
+      try files.writeLinkCertificates(cluster: cluster, replicas: [ReplicaID(rawValue: 8)])
+    }
+    try FileManager.default.removeItem(atPath: files.directory)
+    try "".write(toFile: files.directory, atomically: false, encoding: .utf8)
+    guard case .unreadable? = failure(3) else {
+      Issue.record("a file in a file was found")
+      return
+    }
   }
 
   @Test("neither an authority nor credentials print a key")

@@ -13,7 +13,8 @@ public struct HostsConfiguration: Sendable {
   /// A replica's line.
   public struct Host: Hashable, Sendable {
     public let replica: ReplicaID
-    /// A name or an address; resolved by whoever connects.
+    /// A name or an address; resolved by whoever connects. Addresses are as `InternetAddress` writes them, without the
+    /// brackets that IPv6 may have in the file.
     public let host: String
     /// Where clients connect.
     public let clientPort: Int
@@ -78,15 +79,16 @@ public struct HostsConfiguration: Sendable {
         ports.append(port)
       }
       if ports.count == 1 { ports.append(ports[0] + 1) }
+      let host = InternetAddress.canonical(columns[1])
       for port in ports {
-        let address = "\(columns[1]):\(port)"
+        let address = "\(Endpoint.socket(host: host, port: port))"
         if let other = addresses.updateValue(line.number, forKey: address) {
           throw file.malformed(line, "an address other than line \(other)'s", found: address)
         }
       }
       hosts.append(
         Host(
-          replica: ReplicaID(rawValue: id), host: String(columns[1]), clientPort: ports[0],
+          replica: ReplicaID(rawValue: id), host: host, clientPort: ports[0],
           replicaPort: ports[1]))
     }
     self.path = file.path

@@ -3,6 +3,7 @@
 // whoever reads this.
 
 import PBFT
+import Wire
 
 /// What becomes of one line of a `system.config`.
 public struct SystemConfigurationUse: Hashable, Sendable, CustomStringConvertible {
@@ -155,7 +156,9 @@ public struct SystemConfiguration: Sendable {
       }
       note(key, String(value), line.number)
     }
-    if let address = bindAddress, !SystemConfigurationKey.isDottedQuad(address) {
+    if let address = bindAddress, case .v4? = InternetAddress(address) {
+      bindAddress = InternetAddress.canonical(address)
+    } else if let address = bindAddress {
       bindAddress = nil
       if !["", "auto"].contains(address), let line = lines["system.communication.bindaddress"] {
         warnings.append(

@@ -254,9 +254,4 @@ struct SystemConfigurationKey: Sendable {
       "view.storage.handler", \.viewStorageHandler, "DefaultViewStorage",
       .nothing("the membership is stored in the file currentView, as DefaultViewStorage does")),
   ]
-
-  static func isDottedQuad(_ text: some StringProtocol) -> Bool {
-    let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-    return parts.count == 4 && parts.allSatisfy { part in part.count <= 3 && UInt8(part) != nil }
-  }
 }
