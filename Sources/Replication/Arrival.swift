@@ -190,7 +190,9 @@ extension Replica {
     let state = directory.lanes[Int(lane)]
     state.pointee.stored &+= 1
     if state.pointee.hasReady, state.pointee.readySession == session {
-      if sequence == state.pointee.readySequence &+ 1 { advance(lane, beginning: false) }
+      if sequence == state.pointee.readySequence &+ 1 {
+        advance(lane, beginning: isFirst(state, lane, session, sequence))
+      }
       return
     }
     // Another session than the one in progress: it begins one, unless that one is newer.
@@ -200,6 +202,17 @@ extension Replica {
     state.pointee.readySequence = sequence &- 1
     state.pointee.hasReady = true
     advance(lane, beginning: true)
+  }
+
+  /// Whether nothing of the session has been executed or waits before this one: what began it may have been known from a
+  /// proposal alone and have gone with that.
+  private func isFirst(
+    _ state: UnsafeMutablePointer<Lane>, _ lane: Int32, _ session: Int32, _ sequence: Int32
+  ) -> Bool {
+    guard isBeginning(state, session) else { return false }
+    guard sequence > 0 else { return true }
+    let before = directory.place(lane, sequence &- 1).pointee
+    return before == .none || !isRequest(before, session, sequence &- 1)
   }
 
   /// Gives the requests of the lane their turn, in sequence: all that are there at the primary, whose batches

@@ -84,8 +84,11 @@ enum MemberAddresses {
   }
 
   static func update(_ hasher: inout SHA256Hasher, _ addresses: [MemberAddress]) {
+    // Most memberships have none; a checkpoint allocates nothing then.
+    withUnsafeBytes(of: UInt32(addresses.count).bigEndian) { hasher.update($0) }
+    guard !addresses.isEmpty else { return }
     var bytes: [UInt8] = []
-    encode(addresses, into: &bytes)
+    for address in addresses { address.encode(into: &bytes) }
     bytes.withUnsafeBytes { hasher.update($0) }
   }
 }

@@ -256,7 +256,7 @@ extension Replica {
   }
 
   /// Whether nothing of the session has been executed yet.
-  private func isBeginning(_ state: UnsafeMutablePointer<Lane>, _ session: Int32) -> Bool {
+  func isBeginning(_ state: UnsafeMutablePointer<Lane>, _ session: Int32) -> Bool {
     state.pointee.record < 0 || state.pointee.session != session
   }
 

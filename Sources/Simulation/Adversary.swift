@@ -126,6 +126,12 @@ final class Adversary {
     let list: Int32
     if roles.contains(.equivocating), isOtherSide {
       list = variant(of: packet.payload, cluster)
+    } else if roles.contains(.scheming), isOtherSide, prePrepare.sequence.rawValue & 3 == 1,
+      let other = proposals.first(where: { $0.payload != packet.payload })
+    {
+      // Other requests under the digest that the rest is told.
+      packet.payload = copy(other.payload, cluster)
+      return true
     } else if roles.contains(.forgingBatches), chance.happens(256) {
       list = forged(from: packet.payload, host, cluster)
     } else if roles.contains(.replaying), chance.happens(256),

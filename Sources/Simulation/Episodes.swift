@@ -49,10 +49,11 @@ extension SimulationPlan {
   /// Episodes one after the other over the safety phase. Requests come when they begin.
   func drawEpisodes(_ chance: inout Chance) {
     var time = 2_000_000 + chance.nanoseconds(below: 20_000_000)
+    var alonePrepared: Int?
     while time < safetyNanoseconds * 7 / 8 {
       episodes.append(time)
       var split = LinkFilter(hosts: hosts)
-      let reached = drawReach(&split, &chance)
+      let reached = drawReach(&split, &alonePrepared, &chance)
       if chance.happens(768) { split.blocked.formUnion([.healing, .state]) }
       if chance.happens(256) { split.blocked.formUnion(.checkpoint) }
       if chance.happens(256) { drawOddLinks(&split, &chance) }
@@ -75,7 +76,13 @@ extension SimulationPlan {
             time: cut, fault: .cutPower(loss: chance.pick([.keepsAll, .losesAll, .keepsSomeWrites]))))
       }
       if profile.damagesInEpisodes, chance.happens(512) { drawDamage(time, &chance) }
-      time += configuration.requestTimeoutNanoseconds * Int64(chance.within(8...20)) / 8
+      if profile.diesInEpisodes, chance.happens(384) {
+        time += configuration.requestTimeoutNanoseconds * Int64(chance.within(6...12)) / 8
+        drawBridge(from: reached, since: time, &chance)
+        time += 3_000_000 + chance.nanoseconds(below: 12_000_000)
+      } else {
+        time += configuration.requestTimeoutNanoseconds * Int64(chance.within(8...20)) / 8
+      }
       guard chance.happens(512) else { continue }
       timeline.append(PlannedFault(time: time, fault: .passAll))
       time += chance.nanoseconds(below: 40_000_000)
@@ -88,13 +95,22 @@ extension SimulationPlan {
   }
 
   /// How many of the three phases come to each host. Returns a host that gets most of them.
-  private func drawReach(_ filter: inout LinkFilter, _ chance: inout Chance) -> Int {
-    let style = chance.below(5)
+  ///
+  /// - Parameter alonePrepared: the host that alone may have prepared in the episode before; it is likely to prepare
+  ///   something else in this one, which commits at one other.
+  private func drawReach(
+    _ filter: inout LinkFilter, _ alonePrepared: inout Int?, _ chance: inout Chance
+  ) -> Int {
+    var style = chance.below(5)
     let special = chance.below(hosts)
+    let former = alonePrepared
+    if let former, former != special, chance.happens(640) { style = 5 }
+    alonePrepared = style == 3 ? special : nil
     var best = (host: special, reach: -1)
     for host in 0..<hosts {
       let reach: Int
       switch style {
+      case 5: reach = host == special ? 3 : host == former ? 2 : 1
       case 0: reach = chance.within(0...3)
       case 1: reach = chance.within(1...3)
       case 2: reach = host == special ? 3 : chance.within(1...2)
@@ -110,6 +126,25 @@ extension SimulationPlan {
       }
     }
     return min(best.host, replicas - 1)
+  }
+
+  /// One that has asked for the next view and crashed meets the one that got furthest in the view before, and neither
+  /// hears of the next.
+  private func drawBridge(from reached: Int, since time: Int64, _ chance: inout Chance) {
+    let other = (reached + chance.within(1...(replicas - 1))) % replicas
+    timeline.append(
+      PlannedFault(
+        time: time - configuration.requestTimeoutNanoseconds / 2,
+        fault: .dieAfter(
+          host: other, words: .viewChange, loss: .keepsAll,
+          downNanoseconds: 100_000 + chance.nanoseconds(below: 6_000_000))))
+    var bridge = LinkFilter(hosts: hosts)
+    for host in [reached, other] { bridge.blockedAt[host] = [.suspect, .viewChange, .newView] }
+    for host in 0..<hosts where host != reached && host != other && !faulty.contains(host) && host < replicas
+    {
+      bridge.links += [(host, reached, .betweenReplicas), (reached, host, .betweenReplicas)]
+    }
+    add(bridge, at: time)
   }
 
   private func drawOddLinks(_ filter: inout LinkFilter, _ chance: inout Chance) {

@@ -100,6 +100,8 @@ public struct Profile: Hashable, Sendable {
   var roles: [AdversaryRoles] = []
   var twins = false
   var byzantineClients = 0
+  /// Some clients cannot reach one of the replicas.
+  var cutsClientsOff = false
   var changesMembership = false
   /// Agreement is torn apart by phases, and views change in between (`Episodes.swift`).
   var hasEpisodes = false
@@ -121,11 +123,12 @@ public struct Profile: Hashable, Sendable {
   /// The profiles in the order in which seeds take turns at them.
   public static let all: [Profile] = [
     Profile("calm", "no fault at all"),
-    Profile("lossy", "loss, duplication, long delays, reordering") {
+    Profile("lossy", "loss, duplication, long delays, reordering, clients that cannot reach a replica") {
       $0.mostLossShare = 120
       $0.mostDuplicateShare = 120
       $0.mostTailShare = 60
       $0.reorders = true
+      $0.cutsClientsOff = true
     },
     Profile("partitions", "one-way and partial cuts, clogged links, pauses, clock skew") {
       $0.mostLossShare = 20

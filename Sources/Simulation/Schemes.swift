@@ -111,7 +111,7 @@ extension Adversary {
   /// Well-formed, and what a replica could say that has voted otherwise.
   func scheme(_ content: inout ViewChange, _ cluster: SimulatedCluster) {
     let below = View(content.view.rawValue &- 1)
-    switch chance.below(9) {
+    switch chance.below(12) {
     case 0:
       content.prepared = []
       content.prePrepared = []
@@ -159,7 +159,7 @@ extension Adversary {
       if chance.happens(512) { for index in prepared.indices { prepared[index].view = below } }
       content.prepared = prepared
       content.prePrepared = prepared
-    case 7:
+    case 7...10:
       // Stands by everything, in the highest view there can be, and has prepared nothing of it, perhaps.
       for index in content.prePrepared.indices { content.prePrepared[index].view = below }
       if chance.happens(768) { content.prepared = [] }

@@ -151,7 +151,8 @@ extension SimulatedCluster {
     var packet = Packet(.request, from: Int32(client), to: -1)
     packet.words = (UInt64(request), RequestTable.allTags)
     var place: Int32 = -1
-    for index in 0..<hostCount where hosts[index].wasStarted {
+    let unreachable = client < plan.unreachable.count ? Int(plan.unreachable[client]) : -1
+    for index in 0..<hostCount where hosts[index].wasStarted && index != unreachable {
       let arrival = network.clientPassage(at: now, &chance)
       guard arrival >= 0 else { continue }
       heap.push(

@@ -67,6 +67,8 @@ final class SimulationPlan {
   /// Share of requests after which a client begins a new session.
   var sessionShare = 0
   var byzantineClients = 0
+  /// The replica that a client's requests never reach, one for each client; -1 = none. The others pass them on.
+  var unreachable: [Int32] = []
   /// Hosts that are faulty throughout, ascending; the others only crash without losing anything, or are cut off.
   var faulty: [Int] = []
   var roles: [AdversaryRoles] = []
@@ -105,6 +107,12 @@ final class SimulationPlan {
     for planned in memberships { hosts = max(hosts, Int(planned.replicas.max()!) + 1) }
     drawTimeline(&chance)
     drawSends(requests, &chance)
+    unreachable = Array(repeating: -1, count: clients)
+    if profile.cutsClientsOff, chance.happens(768) {
+      for client in 0..<clients where chance.happens(512) {
+        unreachable[client] = Int32(chance.below(replicas))
+      }
+    }
     timeline.append(PlannedFault(time: safetyNanoseconds, fault: .heal))
     timeline.sort { $0.time < $1.time }
   }

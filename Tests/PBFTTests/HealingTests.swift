@@ -74,6 +74,30 @@ struct HealingTests {
     #expect(cluster.transfers[3].map(\.digest) == [digest(1)])
   }
 
+  @Test(
+    "who has executed a batch in an earlier view asks for the votes it needs to vote for it again",
+    arguments: [4, 7])
+  func executedEarlier(replicas: Int) {
+    let cluster = OrderingCluster(replicas: replicas)
+    let faults = cluster.membership.faults
+    let last = replicas - 1
+    // Prepared everywhere, committed by one replica alone.
+    cluster.propose(1)
+    cluster.deliver { !$0.message.isCommit || $0.to == last }
+    cluster.drop { _ in true }
+    #expect(cluster.executed.map(\.count) == (0..<replicas).map { $0 == last ? 1 : 0 })
+    // In the next view it is told of nothing but the NEW-VIEW, and f replicas are gone for good.
+    for gone in 2..<(2 + faults) { cluster.crash(gone) }
+    cluster.suspectPrimary { $0.to != last || $0.message.isSuspect || $0.message.isViewChange }
+    cluster.deliver { $0.to != last || $0.message.isNewView }
+    cluster.drop { _ in true }
+    let alive = (0..<replicas).filter { $0 < 2 || $0 >= 2 + faults }
+    #expect(alive.allSatisfy { cluster.cores[$0].view == View(1) && cluster.cores[$0].isActive })
+    cluster.settle(rounds: 40)
+    for index in alive { #expect(cluster.executed[index].map(\.digest) == [digest(1)]) }
+    #expect(alive.allSatisfy { cluster.cores[$0].view == View(1) })
+  }
+
   @Test("a batch refused here is accepted by its digest when f+1 stand by it, the primary included")
   func refusedBatch() {
     let cluster = OrderingCluster(replicas: 4)

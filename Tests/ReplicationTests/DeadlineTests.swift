@@ -234,6 +234,24 @@ struct DeadlineTests {
     #expect(cluster.replicas.allSatisfy { $0.status.executedRequests == 1 })
   }
 
+  @Test("it does so where another batch of that client is held, as after a restart")
+  func afterRejectedBatchOfKnownClient() {
+    let cluster = cluster()
+    let replica = cluster.replicas[1]
+    replica.beginBatch(fetched: true)
+    let isAppended = Request(client: 1).withArrived(.none) { replica.appendToBatch($0) }
+    #expect(isAppended)
+    let held = replica.finishBatch().handle
+    let prePrepare = PrePrepare(view: .zero, sequence: SequenceNumber(1), digest: .zero, batch: .none)
+    cluster.deliver(.prePrepare(prePrepare, [Request(client: 1)]), from: 0, to: 1)
+    cluster.submit(Request(client: 1), to: [1])
+    cluster.run()
+    cluster.advance(byNanoseconds: timeout / 2)
+    #expect(cluster.forwarded[1] == [Request(client: 1)])
+    #expect(cluster.replicas.allSatisfy { $0.status.executedRequests == 1 })
+    replica.discard(held)
+  }
+
   @Test("a burst that grows old together is forwarded in portions")
   func portions() {
     let cluster = cluster { $0.batchSize = 1_000 }

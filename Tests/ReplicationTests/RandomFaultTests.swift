@@ -83,7 +83,9 @@ struct RandomFaultTests {
       #expect(cluster.replicas[index].status.executedRequests == expected, "replica \(index)")
       #expect(cluster.replicas[index].status.storedRequests == 0, "replica \(index)")
     }
-    #expect(expected > 10)
+    // With a checkpoint after every batch the window is two or three batches. Slowest is seed 20: a replica is out nearly
+    // all the time, three packets of ten are lost, and the primaries of three views in a row are those cut off.
+    #expect(expected > (seed % 5 == 0 ? 10 : 50))
     #expect(cluster.agree && cluster.neverDiverged)
   }
 }

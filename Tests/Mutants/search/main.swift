@@ -1,7 +1,7 @@
 // The search of `scripts/mutants`: seeds from a start on until a schedule fails or time is up, over all profiles in turn, or
 // those named.
 //
-//   search START SECONDS [PROFILE,PROFILE...]
+//   search START SECONDS [PROFILE,PROFILE...|all [REPLICAS]]
 //       prints `found SCHEDULES SECONDS SEED PROFILE BREACH` or `missed SCHEDULES SECONDS`; exit 0
 //
 // A trap counts as found: the handler prints the same line with the breach `trap`.
@@ -10,17 +10,17 @@ import Foundation
 import Simulation
 
 let arguments = CommandLine.arguments
-guard (3...4).contains(arguments.count), let start = UInt64(arguments[1]), let limit = Double(arguments[2])
+guard (3...5).contains(arguments.count), let start = UInt64(arguments[1]), let limit = Double(arguments[2])
 else {
-  print("usage: search START SECONDS [PROFILE,PROFILE...]")
+  print("usage: search START SECONDS [PROFILE,PROFILE...|all [REPLICAS]]")
   exit(64)
 }
-let named = arguments.count < 4 ? [] : arguments[3].split(separator: ",").map { Profile.named(String($0)) }
+let named = arguments.count < 4 || arguments[3] == "all" ? [] : arguments[3].split(separator: ",").map { Profile.named(String($0)) }
 guard named.allSatisfy({ $0 != nil }) else {
   print("search: \(arguments[3]): expected profiles of \(Profile.all.map(\.name))")
   exit(64)
 }
-nonisolated(unsafe) let profiles = named.isEmpty ? Profile.all : named.compactMap { $0 }
+let profiles = named.isEmpty ? Profile.all : named.compactMap { $0 }
 let begin = ContinuousClock.now
 nonisolated(unsafe) var schedules = 0
 nonisolated(unsafe) var seed = start
@@ -39,7 +39,7 @@ for number in [SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGABRT] {
     exit(0)
   }
 }
-let sizes = [4, 4, 5, 7]
+let sizes = arguments.count < 5 ? [4, 4, 5, 7] : [Int(arguments[4]) ?? 4]
 let cluster = SimulatedCluster()
 while seconds() < limit {
   let outcome = cluster.run(
