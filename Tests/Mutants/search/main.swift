@@ -15,7 +15,9 @@ else {
   print("usage: search START SECONDS [PROFILE,PROFILE...|all [REPLICAS]]")
   exit(64)
 }
-let named = arguments.count < 4 || arguments[3] == "all" ? [] : arguments[3].split(separator: ",").map { Profile.named(String($0)) }
+let named =
+  arguments.count < 4 || arguments[3] == "all"
+  ? [] : arguments[3].split(separator: ",").map { Profile.named(String($0)) }
 guard named.allSatisfy({ $0 != nil }) else {
   print("search: \(arguments[3]): expected profiles of \(Profile.all.map(\.name))")
   exit(64)
