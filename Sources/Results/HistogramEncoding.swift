@@ -84,7 +84,8 @@ public enum HistogramEncoding {
     let digits = Int(load(UInt32.self, bytes, at: 12))
     let lowest = load(UInt64.self, bytes, at: 16)
     let highest = load(UInt64.self, bytes, at: 24)
-    guard load(UInt32.self, bytes, at: 8) == 0,
+    // The package takes the logarithm of the lowest value as a Double, which rounds large values up to the next magnitude.
+    guard load(UInt32.self, bytes, at: 8) == 0, lowest <= 1 << 32,
       let layout = HistogramLayout(
         lowestDiscernible: lowest, highestTrackable: highest, significantDigits: digits),
       let significantDigits = SignificantDigits(rawValue: Int8(digits))

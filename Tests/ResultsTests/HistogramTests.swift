@@ -88,6 +88,12 @@ struct HistogramTests {
         _ = try? HistogramEncoding.decode(damaged)
       }
     }
+    // One below a power of two that a Double cannot tell from it.
+    let lowest = withUnsafeBytes(of: ((UInt64(1) << 55) - 1).bigEndian) { Array($0) }
+    let highest = withUnsafeBytes(of: (UInt64(1) << 62).bigEndian) { Array($0) }
+    #expect(throws: HistogramEncodingError.parameters) {
+      try HistogramEncoding.decode(Array(bytes[..<16]) + lowest + highest + Array(bytes[32...]))
+    }
     var other = bytes
     other[3] = 0x01
     #expect(throws: HistogramEncodingError.cookie(0x1c84_9301)) { try HistogramEncoding.decode(other) }
