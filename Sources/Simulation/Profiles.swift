@@ -122,9 +122,7 @@ public struct Profile: Hashable, Sendable {
 
   /// The profiles in the order in which seeds take turns at them.
   public static let all: [Profile] = [
-    Profile("calm", "no fault at all, but clients that cannot reach one of the replicas") {
-      $0.cutsClientsOff = true
-    },
+    Profile("calm", "no fault at all"),
     Profile("lossy", "loss, duplication, long delays, reordering, clients that cannot reach a replica") {
       $0.mostLossShare = 120
       $0.mostDuplicateShare = 120
